@@ -1,0 +1,3 @@
+//! What clients see: REST, signalling and the web client.
+
+pub mod port;

@@ -1,0 +1,9 @@
+//! What the cluster agrees on: who meets where, and everything decided in a meeting.
+//!
+//! No sockets, no HTTP, no media here. [`model`] and [`state`] are pure; the Raft node and the store
+//! carry them out.
+
+pub mod directory;
+pub mod model;
+pub mod raft;
+pub mod state;
