@@ -32,6 +32,9 @@ pub struct Packet {
     pub rtp_time: u64,
     /// When it was captured, on this node's clock; audio and video of one publisher share the mapping.
     pub capture: Instant,
+    /// The same in microseconds since the origin worker's epoch. Relays hand it on as it is; the first shard on
+    /// another node maps it to its own clock.
+    pub origin_capture: u64,
     /// RTP marker: last packet of a picture, or first of a talk spurt.
     pub marker: bool,
     /// Codec of the payload.
@@ -44,4 +47,21 @@ pub struct Packet {
     pub voice: Option<bool>,
     /// The RTP payload without padding.
     pub payload: Arc<[u8]>,
+}
+
+/// A small packet for tests.
+#[cfg(test)]
+pub(crate) fn sample(sequence: u64, capture: Instant) -> Packet {
+    Packet {
+        sequence,
+        rtp_time: sequence * 3_000,
+        capture,
+        origin_capture: 0,
+        marker: true,
+        codec: Codec::Vp8,
+        keyframe: false,
+        audio_level: None,
+        voice: None,
+        payload: vec![0x10, 1].into(),
+    }
 }

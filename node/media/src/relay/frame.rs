@@ -4,6 +4,15 @@ use plenary_cluster::model::{RoomId, TrackId};
 
 use crate::packet::Packet;
 
+/// How a frame has to travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carriage {
+    /// In order and never lost while the peer is up.
+    Reliable,
+    /// Late is worse than lost: an unreliable datagram.
+    Datagram,
+}
+
 /// One relay frame.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Frame {
@@ -39,4 +48,29 @@ pub enum Frame {
         /// The packet.
         packet: Packet,
     },
+    /// Packets of a pulled track did not arrive; sent to the peer that serves the pull.
+    Nack {
+        /// The room it is in.
+        room: RoomId,
+        /// Which track.
+        track: TrackId,
+        /// As in the pull.
+        handle: u32,
+        /// Which packets, at most [`Frame::MAX_NACKED`].
+        sequences: Vec<u64>,
+    },
+}
+
+impl Frame {
+    /// The most packets that one [`Frame::Nack`] names; it stays well below a datagram.
+    pub const MAX_NACKED: usize = 64;
+
+    /// How this frame has to travel.
+    #[must_use]
+    pub const fn carriage(&self) -> Carriage {
+        match self {
+            Self::Pull { .. } | Self::Release { .. } | Self::Keyframe { .. } => Carriage::Reliable,
+            Self::Media { .. } | Self::Nack { .. } => Carriage::Datagram,
+        }
+    }
 }
