@@ -1,0 +1,104 @@
+import { describe, expect, it } from 'vitest';
+
+import type { SlotAnnouncement, SourceName } from '../protocol/messages';
+import { reached, SlotTable } from './slots';
+
+function said(mid: string, generation: number, participant?: string, rtp?: number, source: SourceName = 'camera'): SlotAnnouncement {
+  return {
+    mid,
+    generation,
+    ...(participant === undefined ? {} : { participant, source }),
+    ...(rtp === undefined ? {} : { rtp_timestamp: rtp }),
+  };
+}
+
+function shown(table: SlotTable, mid: string): string | undefined {
+  return table.view().find((slot) => slot.mid === mid)?.shown?.participant;
+}
+
+describe('SlotTable', () => {
+  it('relabels a picture with the first frame of the new source, not before', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    expect(shown(table, '4')).toBeUndefined();
+    expect(table.frameShown('4', 1000)).toBe(true);
+    table.announce(said('4', 2, 'bob', 91_000));
+    expect(table.frameShown('4', 88_000)).toBe(false);
+    expect(shown(table, '4')).toBe('ada');
+    expect(table.videoSlotOf('ada', 'camera')).toBe('4');
+    expect(table.frameShown('4', 94_000)).toBe(true);
+    expect(shown(table, '4')).toBe('bob');
+    expect(table.videoSlotOf('ada', 'camera')).toBeUndefined();
+  });
+
+  it('walks through several announcements as their frames come', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 100));
+    table.announce(said('4', 2, 'bob', 200));
+    table.announce(said('4', 3, 'cyd', 300));
+    table.frameShown('4', 150);
+    expect(shown(table, '4')).toBe('ada');
+    table.frameShown('4', 310);
+    expect(shown(table, '4')).toBe('cyd');
+    expect(table.view()[0]?.pending).toBe(false);
+  });
+
+  it('compares timestamps round the end of their range', () => {
+    expect(reached(5, 0xffff_fff0)).toBe(true);
+    expect(reached(0xffff_fff0, 5)).toBe(false);
+    expect(reached(7, 7)).toBe(true);
+  });
+
+  it('switches sound at once and empties an idle slot at once', () => {
+    const table = new SlotTable();
+    table.add('1', 'audio');
+    table.add('4', 'video');
+    table.announce(said('1', 1, 'ada', 5, 'microphone'));
+    expect(shown(table, '1')).toBe('ada');
+    table.announce(said('4', 1, 'ada', 10));
+    table.frameShown('4', 10);
+    table.announce(said('4', 2, 'bob', 99_999));
+    table.announce(said('4', 3));
+    expect(shown(table, '4')).toBeUndefined();
+    expect(table.frameShown('4', 99_999)).toBe(false);
+  });
+
+  it('ignores generations it has seen', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 2, 'bob', 10));
+    table.announce(said('4', 1, 'ada', 5));
+    table.frameShown('4', 10);
+    expect(shown(table, '4')).toBe('bob');
+  });
+
+  it('remembers an announcement that comes before the slot itself', () => {
+    const table = new SlotTable();
+    table.announce(said('9', 1, 'ada', 10));
+    table.add('9', 'video');
+    table.frameShown('9', 12);
+    expect(table.videoSlotOf('ada', 'camera')).toBe('9');
+  });
+
+  it('believes the newest announcement where the browser tells no timestamps', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 10));
+    table.frameShown('4', undefined);
+    expect(shown(table, '4')).toBe('ada');
+  });
+
+  it('of two slots with one person takes the one that stays', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.add('5', 'video');
+    table.announce(said('4', 1, 'ada', 10));
+    table.frameShown('4', 10);
+    table.announce(said('4', 2, 'bob', 500));
+    table.announce(said('5', 1, 'ada', 10));
+    table.frameShown('5', 10);
+    expect(table.videoSlotOf('ada', 'camera')).toBe('5');
+  });
+});

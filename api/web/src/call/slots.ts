@@ -1,0 +1,118 @@
+// What each receive slot shows, and when the picture in it has really changed. Pure.
+//
+// The server announces a new source together with the RTP timestamp of its first packet in the slot. The old source's
+// frames are still on the screen then, so an announcement waits until a frame with that timestamp or a later one is shown.
+import type { SlotAnnouncement, SourceName } from '../protocol/messages';
+
+export type SlotKind = 'audio' | 'video';
+
+/** Who is seen or heard in a slot. */
+export interface Occupant {
+  participant: string;
+  source: SourceName;
+  generation: number;
+}
+
+interface Slot {
+  readonly mid: string;
+  kind: SlotKind;
+  announced: SlotAnnouncement | undefined;
+  shown: Occupant | undefined;
+  /** Announced, not on the screen yet; oldest first. */
+  pending: SlotAnnouncement[];
+}
+
+export interface SlotView {
+  mid: string;
+  kind: SlotKind;
+  /** As announced last. */
+  participant: string | null;
+  source: SourceName | null;
+  generation: number;
+  rtpTimestamp: number | null;
+  /** Who is on the screen now. */
+  shown: Occupant | null;
+  /** Announced, but its first frame is not on the screen yet. */
+  pending: boolean;
+}
+
+/** The longest queue of announcements that a slot keeps while no frame comes. */
+const MAX_PENDING = 16;
+
+export class SlotTable {
+  readonly #slots = new Map<string, Slot>();
+
+  /** A slot can be played. It may have been announced before: messages are quicker than session descriptions. */
+  add(mid: string, kind: SlotKind): void {
+    const slot = this.#slots.get(mid);
+    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [] });
+    else slot.kind = kind;
+  }
+
+  /** Takes in an announcement; one that is not newer than the last changes nothing. */
+  announce(announcement: SlotAnnouncement): void {
+    const { mid, generation, source } = announcement;
+    if (!this.#slots.has(mid)) this.add(mid, source === 'camera' || source === 'screen' ? 'video' : 'audio');
+    const slot = this.#slots.get(mid);
+    if (slot === undefined || generation <= (slot.announced?.generation ?? -1)) return;
+    slot.announced = announcement;
+    if (slot.kind === 'audio' || announcement.rtp_timestamp === undefined) {
+      slot.pending = [];
+      slot.shown = occupant(announcement);
+      return;
+    }
+    slot.pending.push(announcement);
+    if (slot.pending.length > MAX_PENDING) slot.pending.shift();
+  }
+
+  /**
+   * A frame is on the screen. `rtpTimestamp` is undefined where the browser does not tell: then the newest announcement
+   * is believed. Returns true when the slot shows someone else now.
+   */
+  frameShown(mid: string, rtpTimestamp: number | undefined): boolean {
+    const slot = this.#slots.get(mid);
+    if (slot === undefined) return false;
+    const due = slot.pending.findLastIndex(
+      (next) => rtpTimestamp === undefined || reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp),
+    );
+    const newest = slot.pending[due];
+    if (newest === undefined) return false;
+    slot.pending.splice(0, due + 1);
+    slot.shown = occupant(newest);
+    return true;
+  }
+
+  /** The video slot that shows this source on the screen now. Of two, the newer announcement is right. */
+  videoSlotOf(participant: string, source: SourceName): string | undefined {
+    let best: Slot | undefined;
+    for (const slot of this.#slots.values()) {
+      if (slot.kind !== 'video' || slot.shown?.participant !== participant || slot.shown.source !== source) continue;
+      const stays = slot.pending.length === 0;
+      if (best === undefined || (stays && best.pending.length > 0)) best = slot;
+    }
+    return best?.mid;
+  }
+
+  view(): SlotView[] {
+    return [...this.#slots.values()].map((slot) => ({
+      mid: slot.mid,
+      kind: slot.kind,
+      participant: slot.announced?.participant ?? null,
+      source: slot.announced?.source ?? null,
+      generation: slot.announced?.generation ?? 0,
+      rtpTimestamp: slot.announced?.rtp_timestamp ?? null,
+      shown: slot.shown ?? null,
+      pending: slot.pending.length > 0,
+    }));
+  }
+}
+
+/** Whether `timestamp` is `goal` or later, modulo 2^32. */
+export function reached(timestamp: number, goal: number): boolean {
+  return (timestamp - goal) >>> 0 < 0x8000_0000;
+}
+
+function occupant(announcement: SlotAnnouncement): Occupant | undefined {
+  const { participant, source, generation } = announcement;
+  return participant === undefined || source === undefined ? undefined : { participant, source, generation };
+}

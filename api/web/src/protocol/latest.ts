@@ -1,0 +1,27 @@
+// Sends declarations of which only the newest counts: one under way, at most one waiting.
+
+export class Latest<T> {
+  #next: { value: T } | undefined;
+  #running = false;
+
+  /** `send` failing is its own business: it must not throw for what the next declaration mends. */
+  constructor(private readonly send: (value: T) => Promise<void>) {}
+
+  declare(value: T): void {
+    this.#next = { value };
+    if (!this.#running) void this.#run();
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    try {
+      while (this.#next !== undefined) {
+        const { value } = this.#next;
+        this.#next = undefined;
+        await this.send(value);
+      }
+    } finally {
+      this.#running = false;
+    }
+  }
+}
