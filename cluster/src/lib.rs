@@ -3,7 +3,10 @@
 //! No sockets, no HTTP, no media here. [`model`] and [`state`] are pure; the Raft node and the store
 //! carry them out.
 
+pub mod clock;
 pub mod directory;
+pub mod local;
 pub mod model;
+pub mod placement;
 pub mod raft;
 pub mod state;

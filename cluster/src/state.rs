@@ -1,22 +1,38 @@
 //! The replicated state machine. Pure: `apply` is total and deterministic.
 //!
 //! The maps are persistent ([`imbl`]): a clone is cheap, so readers hold snapshots while `apply` goes on.
+//! One file per noun carries the commands out: [`nodes`], [`meetings`], [`participants`]; [`repeats`] tells a
+//! repeated proposal from a new one, [`invariant`] says what always holds.
 
+mod apply;
 mod command;
 mod event;
+mod index;
+mod invariant;
+mod meetings;
+mod nodes;
+mod outbox;
+mod participants;
+mod repeats;
 
-use std::cmp::Ordering;
+#[cfg(test)]
+mod tests;
 
-use imbl::{OrdMap, Vector};
-use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use imbl::OrdMap;
 
 pub use command::{Applied, Command, MeetingPatch, NewMeeting, Proposal, ProposalId, Rejection, RosterEntry};
 pub use event::{Event, EventKind};
+pub use outbox::OUTBOX_CAP;
+pub use repeats::REPEATS_CAP;
 
-use crate::model::{Meeting, MeetingId, Node, NodeId, Participant, ParticipantId, Room, RoomId, Timestamp};
+use crate::model::{Meeting, MeetingId, Node, NodeId, Participant, ParticipantId, Room, RoomId, Timestamp, UserId};
+use index::Index;
+use repeats::{Outcome, Proposer};
 
 /// Everything the cluster agrees on.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct State {
     /// Log index of the last applied entry.
     revision: u64,
@@ -28,8 +44,18 @@ pub struct State {
     participants: OrdMap<(MeetingId, ParticipantId), Participant>,
     /// Events of entries up to this revision are no longer in the outbox.
     trimmed: u64,
-    /// Oldest first; see [`State::events_since`].
-    outbox: Vector<Event>,
+    /// By revision and ordinal; see [`State::events_since`].
+    outbox: OrdMap<(u64, u32), Event>,
+    /// Join tokens that were used, and until when they must be remembered.
+    spent: OrdMap<u128, Timestamp>,
+    /// Every node id that was handed out, and where its newcomer said it is to be dialled.
+    admitted: OrdMap<NodeId, SocketAddr>,
+    /// What is remembered of each proposer.
+    proposers: OrdMap<NodeId, Proposer>,
+    /// What came of the latest proposals of each proposer, by sequence.
+    outcomes: OrdMap<(NodeId, u64), Outcome>,
+    /// What follows from the maps above, kept at hand.
+    index: Index,
 }
 
 /// Events were trimmed past the asked-for revision, or a snapshot was installed: read the whole state anew.
@@ -63,6 +89,17 @@ impl State {
         self.nodes.values()
     }
 
+    /// Where a node's control endpoint is to be dialled: as it registered, else as it was admitted.
+    #[must_use]
+    pub fn control_address(&self, id: NodeId) -> Option<SocketAddr> {
+        self.nodes.get(&id).map(|node| node.addresses.control).or_else(|| self.admitted.get(&id).copied())
+    }
+
+    /// Every node id that was handed out to a newcomer, with the control address it came with.
+    pub fn admitted(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
+        self.admitted.iter().map(|(id, control)| (*id, *control))
+    }
+
     /// A meeting by id.
     #[must_use]
     pub fn meeting(&self, id: MeetingId) -> Option<&Meeting> {
@@ -86,6 +123,13 @@ impl State {
         self.participants.get(&(meeting, id))
     }
 
+    /// The record of a signed-in user in a meeting.
+    #[must_use]
+    pub fn participant_of(&self, meeting: MeetingId, user: &UserId) -> Option<&Participant> {
+        let id = self.index.users.get(&(meeting, user.clone()))?;
+        self.participants.get(&(meeting, *id))
+    }
+
     /// All participants of a meeting, by id and so by age.
     pub fn participants(&self, meeting: MeetingId) -> impl Iterator<Item = &Participant> {
         let first = (meeting, ParticipantId::from_uuid(uuid::Uuid::nil()));
@@ -98,18 +142,18 @@ impl State {
         self.participants(meeting).filter(|participant| participant.session.is_some())
     }
 
-    /// Events of entries after `revision`, oldest first.
-    ///
-    /// # Errors
-    /// [`Resync`] when some of them are gone.
-    pub fn events_since(&self, revision: u64) -> Result<impl Iterator<Item = &Event>, Resync> {
-        if revision < self.trimmed {
-            return Err(Resync { revision: self.revision });
-        }
-        let start = self
-            .outbox
-            .binary_search_by(|event| if event.revision <= revision { Ordering::Less } else { Ordering::Greater })
-            .unwrap_or_else(|position| position);
-        Ok(self.outbox.iter().skip(start))
+    /// How many participants of a meeting have a session, without looking at each.
+    #[must_use]
+    pub fn connected_count(&self, meeting: MeetingId) -> u32 {
+        self.index.connected.get(&meeting).copied().unwrap_or(0)
+    }
+
+    /// Those who lost their session before `time` and did not come back, longest missed first.
+    pub fn missed_since(&self, time: Timestamp) -> impl Iterator<Item = &Participant> {
+        self.index
+            .lost
+            .iter()
+            .take_while(move |(at, _, _)| *at < time)
+            .filter_map(|(_, meeting, id)| self.participants.get(&(*meeting, *id)))
     }
 }

@@ -60,6 +60,15 @@ pub struct Session {
     pub opened_at: Timestamp,
 }
 
+/// A session that went away without a goodbye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostSession {
+    /// Which.
+    pub id: SessionId,
+    /// Since when it is missed.
+    pub at: Timestamp,
+}
+
 /// A member of a meeting. One record per meeting and signed-in user; a guest is a new one each time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Participant {
@@ -83,6 +92,8 @@ pub struct Participant {
     pub left_at: Option<Timestamp>,
     /// Their session, while connected.
     pub session: Option<Session>,
+    /// The session they lost, while reconnecting.
+    pub lost: Option<LostSession>,
     /// Log index of the last change to this record.
     pub revision: u64,
 }

@@ -3,6 +3,8 @@
 //! A command carries every id and random value it needs. Enum variants are appended, never reordered:
 //! their position is on disk and on the wire.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
@@ -15,7 +17,7 @@ use crate::model::{
 pub struct ProposalId {
     /// The node that proposes.
     pub proposer: NodeId,
-    /// Its epoch (0 before it has registered; such proposals are not deduplicated).
+    /// Its epoch; 0 before it has registered: of those only a repeated registration is recognised.
     pub epoch: u64,
     /// Counts the proposals of that epoch.
     pub sequence: u64,
@@ -115,6 +117,8 @@ pub enum Command {
         token: u128,
         /// When the token expires; it is remembered as spent until then.
         expires: Timestamp,
+        /// Where the newcomer's control endpoint is to be dialled.
+        control: SocketAddr,
     },
     /// A node (re)started: takes a new epoch, closes the sessions of its older ones.
     RegisterNode {
@@ -191,7 +195,7 @@ pub enum Command {
         /// The serving worker.
         worker: u16,
     },
-    /// Closes a session, if it is still the participant's.
+    /// Closes a session, if it is still the participant's or the one they lost last.
     CloseSession {
         /// Which meeting.
         meeting: MeetingId,
@@ -277,6 +281,12 @@ pub enum Rejection {
     /// The meeting's features do not allow this source.
     #[error("source not allowed in this meeting")]
     SourceNotAllowed,
+    /// The record would outgrow what the store takes as one value.
+    #[error("record is too large: shorten its texts")]
+    TooLarge,
+    /// The proposer's epoch has passed, or the proposal is so old that a repeat could not be told from the first.
+    #[error("proposal is too old to be told from a repeat")]
+    ProposalExpired,
 }
 
 /// A participant as others in the meeting see them.
