@@ -35,6 +35,8 @@ export class Call {
   speakers = $state.raw<string[]>([]);
   /** What every node knows that we send. */
   published = $state.raw<TrackInfo[] | undefined>();
+  /** A picture of someone else was on the screen since the join. */
+  seen = $state(false);
   /** Why the call is over. */
   close = $state.raw<Close | undefined>();
   tiles = $derived(tilesOf(this.roster, this.participant));
@@ -48,7 +50,6 @@ export class Call {
   #attempting = false;
   /** What the node gave as its reason while a session was being opened. */
   #refusal: Close | undefined;
-  #firstFrame = false;
 
   constructor(
     readonly meeting: string,
@@ -72,7 +73,7 @@ export class Call {
     this.phase = 'joining';
     this.close = undefined;
     this.#request = { name, password };
-    this.#firstFrame = false;
+    this.seen = false;
     try {
       await this.#attempt(this.#fetchGrant());
     } catch (error) {
@@ -107,8 +108,8 @@ export class Call {
 
   /** A frame of a video slot is on the screen. */
   frameShown(mid: string, rtpTimestamp: number | undefined): void {
-    if (!this.#firstFrame) {
-      this.#firstFrame = true;
+    if (!this.seen) {
+      this.seen = true;
       performance.mark('plenary:first-remote-frame');
     }
     if (this.#table.frameShown(mid, rtpTimestamp)) this.slots = this.#table.view();
@@ -180,8 +181,9 @@ export class Call {
     this.#session = session;
     this.#attempting = true;
     this.#refusal = undefined;
+    const sending = this.#sending();
     try {
-      await session.start(this.meeting, granted, this.#sending());
+      await session.start(this.meeting, granted, sending);
     } catch (error) {
       session.dispose();
       throw this.#refusal === undefined ? error : new SignalError(this.#refusal);
@@ -190,9 +192,9 @@ export class Call {
       clearTimeout(late);
     }
     // What was switched while the offer was under way.
-    await session.replace('microphone', this.media.microphone);
-    await session.replace('camera', this.media.camera);
-    session.publish(this.#sending());
+    if (this.media.microphone !== microphone) await session.replace('microphone', this.media.microphone);
+    if (this.media.camera !== camera) await session.replace('camera', this.media.camera);
+    if (JSON.stringify(this.#sending()) !== JSON.stringify(sending)) session.publish(this.#sending());
   }
 
   #events(session: () => Session, table: SlotTable, streams: SlotStream[]): SessionEvents {

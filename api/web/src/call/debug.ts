@@ -10,7 +10,7 @@ export interface DebugTile {
   name: string;
   /** The mid of the slot whose picture is in this tile; null without one. */
   slotMid: string | null;
-  /** The text on the tile. */
+  /** The name on the tile; our own, when it lies in the corner, says just "You". */
   label: string;
 }
 

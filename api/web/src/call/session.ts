@@ -63,7 +63,8 @@ export class Session {
     let made = this.#peer.offer();
     made.catch(() => undefined);
     const grant = await granted;
-    if (grant.iceServers.length > 0) {
+    // Only relays change what is offered: a node learns our address by itself.
+    if (hasRelay(grant.iceServers)) {
       this.#peer.close();
       this.#peer = this.#newPeer(grant.iceServers);
       made = this.#peer.offer();
@@ -191,6 +192,10 @@ export class Session {
     this.dispose();
     this.events.over(this.#close);
   }
+}
+
+function hasRelay(servers: Grant['iceServers']): boolean {
+  return servers.some(({ urls }) => urls.some((url) => url.startsWith('turn')));
 }
 
 /** A refused or lost request that the next one, or the reconnect, makes good. */

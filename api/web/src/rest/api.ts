@@ -117,7 +117,14 @@ function text(of: Record<string, unknown>, key: string): string | undefined {
 
 function iceServers(config: Record<string, unknown>): IceServer[] {
   const list = config['ice_servers'];
-  return Array.isArray(list) ? list.filter((server) => 'urls' in asObject(server)).map((server) => server as IceServer) : [];
+  return Array.isArray(list) ? list.flatMap(iceServer) : [];
+}
+
+/** The specification allows one URL without a list. */
+function iceServer(value: unknown): IceServer[] {
+  const server = asObject(value);
+  const urls = [server['urls']].flat().filter((url) => typeof url === 'string');
+  return urls.length === 0 ? [] : [{ ...(server as Partial<IceServer>), urls }];
 }
 
 export function browserName(userAgent: string): string {
