@@ -1,1 +1,27 @@
-//! plenary-tests
+//! The harness: real `plenary` processes, a network between them, and what a test needs to look at both.
+//!
+//! ```text
+//! Cluster ── Node (process, data folder, log) ── Rest (its HTTP side)
+//! Network ── tun_switch.py (namespaces, delay, jitter, loss, reordering, duplication)
+//! ```
+//!
+//! A test waits for conditions with a deadline ([`until`]), never for a time. A node's log is part of every test:
+//! a line at ERROR fails it. Everything a test starts ends with it, by pid.
+
+mod binary;
+mod clock;
+mod cluster;
+mod log;
+mod network;
+mod node;
+mod rest;
+mod wait;
+
+pub use binary::plenary;
+pub use clock::now;
+pub use cluster::{Cluster, Meeting};
+pub use log::error_lines;
+pub use network::{Conditions, Network};
+pub use node::{Node, Ports};
+pub use rest::{Answer, Rest};
+pub use wait::{DEADLINE, until, until_within};

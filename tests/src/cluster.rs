@@ -1,0 +1,193 @@
+//! A cluster of real processes on loopback.
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::{Node, Rest, error_lines, until};
+
+/// A meeting that was created and started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meeting {
+    /// Its id.
+    pub id: String,
+}
+
+/// Nodes 1 … n in the order they joined, in one temporary folder named for this process.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+    host: String,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with one worker each: the first founds the cluster, the others join it.
+    ///
+    /// # Errors
+    /// When a node does not come up, with the end of its log.
+    pub async fn start(count: usize) -> Result<Self> {
+        Self::start_with_workers(count, 1).await
+    }
+
+    /// Starts `count` nodes with `workers` workers each.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start_with_workers(count: usize, workers: u16) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix(&format!("plenary-{}-", std::process::id())).tempdir()?;
+        let mut nodes = Vec::with_capacity(count);
+        let mut first = Node::new(folder.path().join("node-1"), workers)?;
+        first.start(&["--init"]).await.context("node 1")?;
+        nodes.push(first);
+        for number in 2..=count {
+            let token = nodes[0].command(&["token"]).await.context("join token")?;
+            let control = nodes[0].ports().control.to_string();
+            let mut node = Node::new(folder.path().join(format!("node-{number}")), workers)?;
+            node.start(&["--join", &control, "--token", &token]).await.with_context(|| format!("node {number}"))?;
+            nodes.push(node);
+        }
+        let host = nodes[0].command(&["token", "user", "--user", "host"]).await.context("user token")?;
+        let cluster = Self { nodes, host, _folder: folder };
+        for number in 1..=count {
+            cluster.until_ready(number).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// Waits until node `number` serves requests.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until_ready(&self, number: usize) -> Result<()> {
+        let rest = self.node(number).rest()?;
+        until(&format!("node {number} is ready"), async || {
+            Ok(rest.get("/readyz").await?.status.is_success().then_some(()))
+        })
+        .await
+    }
+
+    /// Node `number`, counted from 1.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn node(&self, number: usize) -> &Node {
+        &self.nodes[number - 1]
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The HTTP side of node `number` as the user who owns the meetings made here.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn host(&self, number: usize) -> Result<Rest> {
+        Ok(self.node(number).rest()?.with_token(&self.host))
+    }
+
+    /// A token for `user`.
+    ///
+    /// # Errors
+    /// When the command fails.
+    pub async fn user_token(&self, user: &str) -> Result<String> {
+        self.node(1).command(&["token", "user", "--user", user]).await
+    }
+
+    /// Kills node `number` as `kill -9` does.
+    pub fn kill(&mut self, number: usize) {
+        self.nodes[number - 1].kill();
+    }
+
+    /// Stops node `number` without ending it (SIGSTOP), until [`Cluster::resume`].
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self, number: usize) -> Result<()> {
+        self.node(number).signal(Signal::STOP)
+    }
+
+    /// Lets a paused node go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self, number: usize) -> Result<()> {
+        self.node(number).signal(Signal::CONT)
+    }
+
+    /// Starts a killed node again, on its data and its ports.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn restart(&mut self, number: usize) -> Result<()> {
+        self.nodes[number - 1].start(&[]).await.with_context(|| format!("node {number} again"))?;
+        self.until_ready(number).await
+    }
+
+    /// Creates and starts a meeting on node `number`.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub async fn live_meeting_on(&self, number: usize) -> Result<Meeting> {
+        let host = self.host(number)?;
+        let body = json!({ "meeting_name": "Test", "meeting_type": "instant" });
+        let created = host.post("/api/meeting", body).await?.success().context("create")?;
+        let id = created["data"]["id"].as_str().context("data.id")?.to_owned();
+        host.post(&format!("/api/meeting/{id}/start"), json!({})).await?.success().context("start")?;
+        Ok(Meeting { id })
+    }
+
+    /// Creates and starts a meeting, known to every running node when this returns.
+    ///
+    /// # Errors
+    /// When a node refuses or does not learn of it.
+    pub async fn create_live_meeting(&self) -> Result<Meeting> {
+        let meeting = self.live_meeting_on(1).await?;
+        for number in 1..=self.nodes.len() {
+            if self.node(number).pid().is_ok() {
+                self.until_known(number, &meeting).await?;
+            }
+        }
+        Ok(meeting)
+    }
+
+    /// Waits until node `number` knows a meeting.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn until_known(&self, number: usize, meeting: &Meeting) -> Result<()> {
+        let host = self.host(number)?;
+        let path = format!("/api/meeting/{}", meeting.id);
+        until(&format!("node {number} knows {}", meeting.id), async || {
+            Ok(host.get(&path).await?.status.is_success().then_some(()))
+        })
+        .await
+    }
+}
+
+/// Ends every node. A line at ERROR in a log fails the test; a failed test shows the end of every log.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let mut errors = Vec::new();
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            node.kill();
+            if std::thread::panicking() {
+                report(index + 1, &node.tail());
+            }
+            errors.extend(error_lines(&node.log()).iter().map(|line| format!("node {}: {line}", index + 1)));
+        }
+        if !std::thread::panicking() {
+            assert!(errors.is_empty(), "errors in the logs:\n{}", errors.join("\n"));
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a failed test says why")]
+fn report(number: usize, tail: &str) {
+    eprintln!("-- node {number}, end of its log:\n{tail}");
+}
