@@ -17,7 +17,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Keeps a packet, forgetting the one that is [`PACKETS`] older.
+    /// Keeps a packet, forgetting the one that is 512 older.
     pub fn keep(&mut self, now: Instant, packet: &Packet) {
         if self.packets.is_empty() {
             self.packets.resize(PACKETS, None);
