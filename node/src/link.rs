@@ -4,7 +4,7 @@
 //!
 //! - [`ControlLink`]: request and answer, one bidirectional stream each ([`plenary_cluster::raft::Rpc`]). A newcomer
 //!   without a certificate may speak one other protocol on it, [`enroll`], and nothing else.
-//! - media: datagrams and an ordered reliable stream between nodes that pull tracks from each other.
+//! - [`MediaLink`]: datagrams and an ordered reliable stream between nodes that pull tracks from each other.
 //!
 //! **Invariant:** nothing a peer says is looked at before its certificate has named a node of this cluster. The
 //! one exception is an enrolment, whose token is checked first.
@@ -18,6 +18,7 @@ pub mod token;
 
 mod accept;
 mod control;
+mod media;
 mod refusal;
 mod scope;
 mod socket;
@@ -29,8 +30,10 @@ mod testing;
 pub use control::{ControlLink, Handler, PeerStats};
 pub use enroll::{EnrollError, EnrollReply, EnrollRequest, JoinError, Joined, join};
 pub use identity::{ClusterSecret, Identity};
+pub use media::{DownReason, Dropped, LinkStats, MediaLink, MediaSink};
 pub use pki::{ClusterCa, Fingerprint, NodeKey, NodeRole, PeerIdentity, PkiError};
 pub use refusal::{Refusal, RefusalCounts};
+pub use socket::LinkMtu;
 pub use token::{JoinToken, TokenError};
 
 /// Why an endpoint can't be opened.

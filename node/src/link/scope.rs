@@ -41,6 +41,11 @@ impl Scope {
         self.work.cancel();
     }
 
+    /// Is cancelled when closing begins.
+    pub(crate) fn closing(&self) -> CancellationToken {
+        self.loops.clone()
+    }
+
     /// Ends the loops, gives work `grace` to finish, ends the rest.
     pub(crate) async fn close(&self, grace: Duration) {
         self.loops.cancel();

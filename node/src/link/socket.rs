@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
+use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, ClientConfig, Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
 use super::LinkError;
@@ -19,6 +20,31 @@ pub(crate) const MAX_HANDSHAKES: usize = 256;
 const INITIAL_RTT: Duration = Duration::from_millis(5);
 /// Bytes of datagrams that QUIC may hold back for handshakes in progress.
 const INCOMING_BUFFER: u64 = 4 << 20;
+
+/// Bytes a media link may have in flight before it has heard of any loss: 200 Mbit/s at 40 ms. Cubic shrinks it.
+const MEDIA_WINDOW: u64 = 1 << 20;
+/// Media that may wait to be sent: 50 ms of 200 Mbit/s. Beyond it the oldest datagram is dropped.
+const DATAGRAM_SEND_BUFFER: usize = 1_250_000;
+/// Media that may wait to be read.
+const DATAGRAM_RECEIVE_BUFFER: usize = 2 << 20;
+
+/// Sizes of the UDP payloads on media links, in bytes.
+///
+/// A datagram holds an RTP packet of 1200 bytes with its relay header only from about 1300 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkMtu {
+    /// What is tried first.
+    pub initial: u16,
+    /// What every path between nodes carries, ≥ 1200. Packets are never smaller than this because of loss.
+    pub least: u16,
+}
+
+impl Default for LinkMtu {
+    /// For Ethernet between the nodes, IPv4 or IPv6.
+    fn default() -> Self {
+        Self { initial: 1452, least: 1300 }
+    }
+}
 
 /// Opens an endpoint that both accepts and dials.
 pub(crate) fn open(
@@ -70,6 +96,29 @@ pub(crate) fn control_transport(max_streams: u16) -> Arc<TransportConfig> {
         .stream_receive_window(VarInt::from_u32(8 << 20))
         .receive_window(VarInt::from_u32(16 << 20))
         .send_window(16 << 20);
+    Arc::new(transport)
+}
+
+/// Media: datagrams that may be lost, beside one reliable stream each way. A link that died shows within a second.
+pub(crate) fn media_transport(mtu: LinkMtu, max_streams: u16) -> Arc<TransportConfig> {
+    let mut congestion = CubicConfig::default();
+    congestion.initial_window(MEDIA_WINDOW);
+    let mut transport = TransportConfig::default();
+    transport
+        .max_idle_timeout(Some(VarInt::from_u32(1_000).into()))
+        .keep_alive_interval(Some(Duration::from_millis(200)))
+        .initial_rtt(INITIAL_RTT)
+        .initial_mtu(mtu.initial)
+        .min_mtu(mtu.least)
+        .max_concurrent_bidi_streams(VarInt::from_u32(0))
+        .max_concurrent_uni_streams(max_streams.into())
+        .stream_receive_window(VarInt::from_u32(1 << 20))
+        .receive_window(VarInt::from_u32(4 << 20))
+        .send_window(4 << 20)
+        .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER)
+        .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
+        .ack_frequency_config(Some(AckFrequencyConfig::default()))
+        .congestion_controller_factory(Arc::new(congestion));
     Arc::new(transport)
 }
 

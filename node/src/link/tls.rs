@@ -54,6 +54,11 @@ pub(crate) fn control_server(identity: &Identity) -> Result<QuicServerConfig, Pk
     server(identity, verifier(identity)?.allow_unauthenticated(), &[Alpn::Control, Alpn::Join])
 }
 
+/// The media endpoint's: members only.
+pub(crate) fn media_server(identity: &Identity) -> Result<QuicServerConfig, PkiError> {
+    server(identity, verifier(identity)?, &[Alpn::Media])
+}
+
 /// A member's, dialling another.
 pub(crate) fn client(identity: &Identity, alpn: Alpn) -> Result<QuicClientConfig, PkiError> {
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
