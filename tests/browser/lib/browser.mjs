@@ -1,0 +1,92 @@
+// Chromium with fake devices, and a participant's page in it.
+import assert from 'node:assert/strict';
+
+import { chromium } from 'playwright-core';
+
+const FLAGS = [
+  '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+  '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream',
+  '--use-fake-device-for-media-stream=fps=30', '--autoplay-policy=no-user-gesture-required',
+  // Pages that nobody looks at go on drawing and decoding.
+  '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows', '--disable-background-timer-throttling',
+  // Without this a namespace that has only loopback gives no candidates.
+  '--allow-loopback-in-peer-connection',
+];
+const WITHIN_MS = 30_000;
+
+/** A browser; `args` are added to those that every test needs. */
+export function launch(args = []) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...FLAGS, ...args] });
+}
+
+/** Waits until `condition` holds in the page. */
+export async function eventually(what, page, condition, argument) {
+  await page.waitForFunction(condition, argument, { timeout: WITHIN_MS, polling: 50 }).catch(async () => {
+    const debug = await page.evaluate(() => window.plenary?.debug()).catch(() => undefined);
+    assert.fail(`not in ${WITHIN_MS} ms: ${what}\n${JSON.stringify(debug, undefined, 1)}`);
+  });
+}
+
+/** A page on the meeting's pre-join screen, its camera and microphone open. */
+export async function visit(browser, url, { prepare } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 720 } });
+  const page = await context.newPage();
+  page.faults = [];
+  page.on('pageerror', (error) => page.faults.push(String(error)));
+  await prepare?.(page);
+  await page.goto(url);
+  await page.locator('[data-testid=meter]').waitFor();
+  return page;
+}
+
+/** Clicks through the pre-join screen; the page is in the call when this returns. */
+export async function join(page, name) {
+  await page.getByTestId('name').fill(name);
+  await page.getByTestId('join').click();
+  await eventually(`${name} is in the call`, page, () => window.plenary?.debug().state === 'live');
+  return page;
+}
+
+export async function leave(page) {
+  await page.getByTestId('leave').click();
+  await eventually('the call is over', page, () => document.querySelector('[data-testid=rejoin]') !== null);
+}
+
+/** Received media of the page's connection, one entry a receiving m-line that ever had packets. */
+export function inbound(page) {
+  return page.evaluate(async () => {
+    const report = await window.plenary.pc.getStats();
+    const kept = [
+      'kind', 'mid', 'packetsReceived', 'packetsLost', 'framesDecoded', 'keyFramesDecoded', 'frameWidth', 'frameHeight',
+      'freezeCount', 'totalFreezesDuration', 'totalAudioEnergy', 'totalSamplesReceived', 'concealedSamples', 'nackCount',
+      'pliCount', 'estimatedPlayoutTimestamp', 'jitterBufferDelay', 'jitterBufferEmittedCount', 'timestamp',
+    ];
+    return [...report.values()]
+      .filter((entry) => entry.type === 'inbound-rtp')
+      .map((entry) => Object.fromEntries(kept.map((key) => [key, entry[key]])));
+  });
+}
+
+export const decoded = (entries) => entries.filter(({ kind }) => kind === 'video').reduce((sum, e) => sum + (e.framesDecoded ?? 0), 0);
+export const energy = (entries) => entries.filter(({ kind }) => kind === 'audio').reduce((sum, e) => sum + (e.totalAudioEnergy ?? 0), 0);
+
+/** Waits until the page decoded `frames` more video frames and heard more than silence. */
+export async function seesAndHears(page, who, frames = 30) {
+  const before = await inbound(page);
+  const wanted = { frames: decoded(before) + frames, energy: energy(before) + 1e-4 };
+  await eventually(`${who} sees and hears the others`, page, async ({ frames: most, energy: loud }) => {
+    const all = [...(await window.plenary.pc.getStats()).values()].filter((entry) => entry.type === 'inbound-rtp');
+    const sum = (kind, key) => all.filter((entry) => entry.kind === kind).reduce((total, entry) => total + (entry[key] ?? 0), 0);
+    return sum('video', 'framesDecoded') >= most && sum('audio', 'totalAudioEnergy') >= loud;
+  }, wanted);
+}
+
+/** Milliseconds from the click on Join to the first decoded frame of someone else. */
+export async function clickToFrame(page) {
+  await eventually('the first remote frame', page, () => performance.getEntriesByName('plenary:first-remote-frame').length > 0);
+  return page.evaluate(() => {
+    const [click] = performance.getEntriesByName('plenary:click-join');
+    const [frame] = performance.getEntriesByName('plenary:first-remote-frame');
+    return frame.startTime - click.startTime;
+  });
+}

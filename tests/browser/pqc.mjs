@@ -1,0 +1,42 @@
+// Chromium's DTLS ClientHello comes in two shapes: post-quantum, too large for one datagram, and small. Both connect.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { join, launch, seesAndHears, visit } from './lib/browser.mjs';
+import { startDev } from './lib/process.mjs';
+
+let node;
+before(async () => {
+  node = await startDev();
+});
+after(async () => {
+  await node?.stop();
+});
+
+/** The DTLS group that the page's connection agreed on, where Chromium tells. */
+function transport(page) {
+  return page.evaluate(async () => {
+    const all = [...(await window.plenary.pc.getStats()).values()];
+    const { dtlsState, dtlsCipher, srtpCipher, tlsVersion, tlsGroup } = all.find(({ type }) => type === 'transport');
+    return { dtlsState, dtlsCipher, srtpCipher, tlsVersion, tlsGroup };
+  });
+}
+
+for (const [shape, args] of [
+  ['post-quantum, in two datagrams', []],
+  ['small, in one datagram', ['--disable-features=WebRtcPqcForDtls']],
+]) {
+  test(`a ClientHello that is ${shape} connects`, async (t) => {
+    const browser = await launch(args);
+    try {
+      const ada = await join(await visit(browser, node.url), 'Ada');
+      const bob = await join(await visit(browser, node.url), 'Bob');
+      await Promise.all([seesAndHears(ada, 'Ada', 10), seesAndHears(bob, 'Bob', 10)]);
+      const agreed = await transport(ada);
+      t.diagnostic(JSON.stringify(agreed));
+      assert.equal(agreed.dtlsState, 'connected');
+    } finally {
+      await browser.close();
+    }
+  });
+}

@@ -1,0 +1,95 @@
+// Slots whose sources switch every second, across nodes: no freeze, the right name under every frame, lips in step.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { eventually, inbound, join, launch, visit } from './lib/browser.mjs';
+import { COLOURS, crowd } from './lib/crowd.mjs';
+import { median, quantile, setting } from './lib/numbers.mjs';
+import { startCluster } from './lib/process.mjs';
+import { steer } from './lib/steer.mjs';
+import { seen, watch } from './lib/watch.mjs';
+
+const SECONDS = setting('SWITCHING_SECONDS', 20);
+const FREEZE_MS = setting('SWITCHING_FREEZE_MS', 200);
+const NAMES = Object.keys(COLOURS);
+/** Four video slots: one half of the people, then the other. */
+const HALVES = [NAMES.slice(0, 4), NAMES.slice(4)];
+
+let cluster;
+let browser;
+before(async () => {
+  cluster = await startCluster(3);
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+const wanted = (names, ids) => ({
+  audio: true,
+  video: { mode: 'tracks', tracks: names.map((name) => ({ participant: ids[name], source: 'camera', width: 320, height: 180 })) },
+});
+
+/** Milliseconds that the pictures are ahead of the sound, slot by slot. */
+async function skews(page) {
+  const playing = (await inbound(page)).filter(({ estimatedPlayoutTimestamp }) => estimatedPlayoutTimestamp > 0);
+  const of = (kind) => playing.filter((entry) => entry.kind === kind).sort((a, b) => Number(a.mid) - Number(b.mid));
+  const [sound, pictures] = [of('audio'), of('video')];
+  return sound.slice(0, pictures.length).map((entry, index) => pictures[index].estimatedPlayoutTimestamp - entry.estimatedPlayoutTimestamp);
+}
+
+test(`4 video and 3 audio slots switch every second for ${SECONDS} s`, { timeout: (SECONDS + 120) * 1000 }, async (t) => {
+  const meeting = cluster.nodes[0].url.split('/').at(-1);
+  // Half of the people of each half on node 1, the others on node 3: every switch crosses nodes.
+  const on = (parity) => NAMES.filter((_, index) => index % 2 === parity);
+  const crowds = [await crowd(browser, cluster.nodes[0].origin, meeting, on(0)), await crowd(browser, cluster.nodes[2].origin, meeting, on(1))];
+  const ids = Object.assign({}, ...crowds.map((crowd) => crowd.ids));
+  const talk = (names) => Promise.all(crowds.map((crowd) => crowd.talk(names)));
+
+  let wish;
+  const viewer = await visit(browser, cluster.nodes[1].url, { prepare: async (page) => (wish = await steer(page)) });
+  await join(viewer, 'Viewer');
+  await eventually('the viewer knows everybody', viewer, (count) => window.plenary.debug().tiles.length === count, NAMES.length + 1);
+  await talk(HALVES[0].slice(0, 3));
+  await wish(wanted(HALVES[0], ids));
+  await eventually('the first half is on the screen', viewer, (names) => {
+    const { tiles } = window.plenary.debug();
+    return names.every((name) => tiles.some((tile) => tile.name === name && tile.slotMid !== null));
+  }, HALVES[0]);
+  await watch(viewer, COLOURS);
+  const offers = await viewer.evaluate(() => window.plenary.debug().offers);
+  const earlier = await inbound(viewer);
+
+  const allSkews = [];
+  const ends = performance.now() + SECONDS * 1000;
+  for (let turn = 1; performance.now() < ends; turn++) {
+    const half = HALVES[turn % 2];
+    await Promise.all([wish(wanted(half, ids)), talk(half.slice(0, 3))]);
+    // The story is one switch a second: this is its beat, nothing is waited for.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    allSkews.push(...(await skews(viewer)));
+  }
+
+  const found = await seen(viewer);
+  const after = await inbound(viewer);
+  const grew = (kind, key) => {
+    const sum = (entries) => entries.filter((entry) => entry.kind === kind).reduce((total, entry) => total + (entry[key] ?? 0), 0);
+    return sum(after) - sum(earlier);
+  };
+  const longest = Object.fromEntries(Object.entries(found.gaps).map(([mid, gaps]) => [mid, Math.round(Math.max(...gaps))]));
+  const gaps = Object.values(found.gaps).flat();
+  t.diagnostic(`${found.frames} frames looked at, ${found.changes} changes of picture, ${found.wrong.length} under a wrong name`);
+  t.diagnostic(`longest gap by slot ${JSON.stringify(longest)} ms, p99 ${Math.round(quantile(gaps, 0.99))} ms`);
+  t.diagnostic(`freezes ${grew('video', 'freezeCount')} (${grew('video', 'totalFreezesDuration').toFixed(2)} s), decoded ${grew('video', 'framesDecoded')}, keyframes ${grew('video', 'keyFramesDecoded')}, PLIs ${grew('video', 'pliCount')}`);
+  t.diagnostic(`audio: concealed ${grew('audio', 'concealedSamples')} of ${grew('audio', 'totalSamplesReceived')} samples, energy ${grew('audio', 'totalAudioEnergy').toFixed(3)}`);
+  if (allSkews.length > 0) {
+    t.diagnostic(`skew (picture minus sound) min ${Math.round(Math.min(...allSkews))} median ${Math.round(median(allSkews))} max ${Math.round(Math.max(...allSkews))} ms, goal ±45`);
+  }
+  assert.ok(found.changes >= SECONDS * 2, `only ${found.changes} changes of picture`);
+  assert.deepEqual(found.wrong, []);
+  assert.ok(Math.max(...gaps) <= FREEZE_MS, `a slot stood still for ${Math.max(...gaps)} ms`);
+  assert.equal(await viewer.evaluate(() => window.plenary.debug().offers), offers, 'switching costs no offer');
+  assert.deepEqual(viewer.faults, []);
+  await Promise.all([...crowds.map((crowd) => crowd.close()), viewer.context().close()]);
+});
