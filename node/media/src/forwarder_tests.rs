@@ -239,6 +239,20 @@ fn rtp_time_that_stood_still_is_hung_on_the_line_again() {
 }
 
 #[test]
+fn what_was_lost_before_a_new_place_on_the_line_stays_lost() {
+    let now = start();
+    let mut forwarder = slot(SlotKind::Audio, now);
+    forwarder.switch(now, Some(microphone(1)));
+    sent(forwarder.forward(now, microphone(1), &sound(now, 0)));
+    let later = now + 5_000 * MS;
+    sent(forwarder.forward(later, microphone(1), &Packet { capture: later, ..sound(now, 2) }));
+    let late = forwarder.forward(later + MS, microphone(1), &sound(now, 1));
+    assert_eq!(late, Forwarded::Drop(DropReason::TooLate));
+    let ahead = Packet { sequence: sound(now, 1).sequence, ..sound(now, 50) };
+    assert_eq!(forwarder.forward(later + MS, microphone(1), &ahead), Forwarded::Drop(DropReason::TooLate));
+}
+
+#[test]
 fn the_wrong_codec_is_refused() {
     let now = start();
     let mut forwarder = slot(SlotKind::Audio, now);
