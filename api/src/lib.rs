@@ -1,3 +1,4 @@
 //! What clients see: REST, signalling and the web client.
 
+pub mod auth;
 pub mod port;
