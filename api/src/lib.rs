@@ -2,3 +2,7 @@
 
 pub mod auth;
 pub mod port;
+mod server;
+pub mod signal;
+
+pub use server::{Server, Services, Settings};

@@ -27,7 +27,7 @@ pub struct SessionHandle {
 }
 
 /// Asked of an open session's media side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum MediaCommand {
     /// A client's offer; answered by [`MediaEvent::Answer`].
     Offer {

@@ -23,8 +23,10 @@ pub enum Request {
     /// First request on a connection: opens the session. Answered by `joined`.
     Join {
         /// The room token from `POST /api/meeting/:id/join`.
+        #[serde(default)]
         token: String,
         /// The meeting the client means; must be the token's.
+        #[serde(default)]
         meeting: String,
         /// What the client is, for diagnosis.
         #[serde(default)]
