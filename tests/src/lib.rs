@@ -11,17 +11,21 @@
 mod binary;
 mod clock;
 mod cluster;
+mod intruder;
 mod log;
 mod network;
 mod node;
 mod rest;
+mod signalling;
 mod wait;
 
 pub use binary::plenary;
 pub use clock::now;
 pub use cluster::{Cluster, Meeting};
+pub use intruder::knock;
 pub use log::error_lines;
 pub use network::{Conditions, Network};
 pub use node::{Node, Ports};
 pub use rest::{Answer, Rest};
+pub use signalling::Signalling;
 pub use wait::{DEADLINE, until, until_within};
