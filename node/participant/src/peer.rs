@@ -34,6 +34,9 @@ use crate::receiver::Receiver;
 use crate::report::{Ended, Report};
 use crate::source::{Epoch, Speech, Video};
 
+/// Keeps the signalling connection alive, as often as the web client does.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
 /// What a [`Peer`] is made with.
 #[derive(Debug, Clone)]
 pub struct PeerOptions {
@@ -130,6 +133,7 @@ pub struct Peer {
     rtc_timeout: Option<Instant>,
     start: Instant,
     now: Instant,
+    next_ping: Instant,
     requests: VecDeque<RequestFrame>,
     last_request: u64,
     asked: VecDeque<(u64, Asked)>,
@@ -162,6 +166,7 @@ impl Peer {
             rtc_timeout: None,
             start: now,
             now,
+            next_ping: now + PING_EVERY,
             requests: VecDeque::new(),
             last_request: 0,
             asked: VecDeque::new(),
@@ -217,8 +222,11 @@ impl Peer {
     /// Says when to come back with [`Input::Timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.report.ended.is_some() {
+            return self.rtc_timeout;
+        }
         let sources = self.sending.iter().filter_map(Sending::due);
-        sources.chain(self.rtc_timeout).min()
+        sources.chain(self.rtc_timeout).chain([self.next_ping]).min()
     }
 
     /// Why it ended; `None` while it lives.
@@ -272,6 +280,10 @@ impl Peer {
 
     fn handle_timeout(&mut self) {
         self.send_frames();
+        if self.next_ping <= self.now && self.report.ended.is_none() {
+            self.next_ping = self.now + PING_EVERY;
+            self.request(Asked::Other, Request::Ping);
+        }
         if let Err(problem) = self.rtc.handle_input(str0m::Input::Timeout(self.now)) {
             self.lose_media(&problem.to_string());
         }
@@ -314,7 +326,7 @@ pub struct PeerError {
 }
 
 /// What every peer's PeerConnection is like.
-fn config() -> RtcConfig {
+pub(crate) fn config() -> RtcConfig {
     Rtc::builder()
         .set_rtp_mode(true)
         .clear_codecs()
@@ -325,7 +337,7 @@ fn config() -> RtcConfig {
 }
 
 /// str0m wants its cryptography named once per process.
-fn install_crypto() {
+pub(crate) fn install_crypto() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
 }

@@ -15,6 +15,9 @@ use crate::report::{Ended, SlotKind};
 /// Errors kept for the report.
 const ERRORS_KEPT: usize = 64;
 
+/// Requests whose replies are matched; older ones count as forgotten.
+const OPEN_REQUESTS: usize = 256;
+
 /// What an open request was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
@@ -42,6 +45,9 @@ impl Peer {
 
     pub(super) fn request(&mut self, asked: Asked, request: Request) {
         self.last_request += 1;
+        if self.asked.len() == OPEN_REQUESTS {
+            self.asked.pop_front();
+        }
         self.asked.push_back((self.last_request, asked));
         self.requests.push_back(RequestFrame { v: VERSION, id: self.last_request, request });
     }

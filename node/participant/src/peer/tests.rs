@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 
 use plenary_protocol::{
-    Close, ErrorCode, Joined, MeetingInfo, Member, Pool, ProtocolError, Push, PushFrame, Reply, ReplyFrame,
-    RosterChange, SlotAnnouncement, VERSION,
+    Close, ErrorCode, Pool, ProtocolError, Push, PushFrame, Reply, ReplyFrame, RosterChange, SlotAnnouncement, VERSION,
 };
-use str0m::change::SdpOffer;
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
-use str0m::rtp::RtpWrite;
-use str0m::{Event, IceConnectionState};
 
 use super::*;
+use crate::echo::{Echo, member};
 use crate::report::SlotKind;
 
 const PEER: &str = "192.0.2.1:5000";
@@ -19,106 +15,6 @@ const NODE: &str = "192.0.2.2:6000";
 
 /// One way through the network.
 const DELAY: Duration = Duration::from_millis(5);
-
-/// A node that sends sound and pictures back in the first slot of each kind.
-struct Echo {
-    rtc: Rtc,
-    timeout: Instant,
-    slots: Vec<Mid>,
-    tracks: Vec<(Mid, SourceName)>,
-    connected: bool,
-    lost: bool,
-}
-
-impl Echo {
-    fn new(now: Instant) -> Self {
-        let mut rtc = config().set_ice_lite(true).build(now);
-        rtc.add_local_candidate(Candidate::host(NODE.parse().unwrap(), "udp").unwrap());
-        Self { rtc, timeout: now, slots: Vec::new(), tracks: Vec::new(), connected: false, lost: false }
-    }
-
-    fn answer(&mut self, request: &Request) -> Reply {
-        match request {
-            Request::Join { .. } => Reply::Joined(Box::new(joined())),
-            Request::Offer { sdp, tracks, slots } => {
-                let offer = SdpOffer::from_sdp_string(sdp).unwrap();
-                let answer = self.rtc.sdp_api().accept_offer(offer).unwrap();
-                self.slots = slots.iter().map(|mid| mid.as_str().into()).collect();
-                self.tracks = tracks.iter().map(|track| (track.mid.as_str().into(), track.source)).collect();
-                Reply::Answer { sdp: answer.to_sdp_string() }
-            }
-            Request::Candidate { .. }
-            | Request::Publish { .. }
-            | Request::Interest(_)
-            | Request::Keyframe { .. }
-            | Request::Leave
-            | Request::Ping => Reply::Ok,
-        }
-    }
-
-    fn first_slot(&self, kind: MediaKind) -> Option<Mid> {
-        self.slots.iter().copied().find(|mid| self.rtc.media(*mid).is_some_and(|media| media.kind() == kind))
-    }
-
-    fn drain(&mut self) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        loop {
-            match self.rtc.poll_output().unwrap() {
-                str0m::Output::Timeout(at) => {
-                    self.timeout = at;
-                    return out;
-                }
-                str0m::Output::Transmit(transmit) => out.push(Vec::from(transmit.contents)),
-                str0m::Output::Event(Event::Connected) => self.connected = true,
-                str0m::Output::Event(Event::Closed) => self.lost = true,
-                str0m::Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => {
-                    self.lost = true;
-                }
-                str0m::Output::Event(Event::RtpPacket(packet)) => self.send_back(&packet),
-                str0m::Output::Event(_) => {}
-            }
-        }
-    }
-
-    fn send_back(&mut self, packet: &str0m::rtp::RtpPacket) {
-        let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).unwrap().mid();
-        let kind = self.rtc.media(mid).unwrap().kind();
-        let Some(slot) = self.first_slot(kind) else { return };
-        let mut direct = self.rtc.direct_api();
-        let stream = direct.stream_tx_by_mid(slot, None).unwrap();
-        let header = &packet.header;
-        let write =
-            RtpWrite::new(header.payload_type, packet.seq_no, header.timestamp, packet.timestamp, &packet.payload[..])
-                .marker(header.marker)
-                .nackable(kind == MediaKind::Video)
-                .ext_vals(header.ext_vals.clone());
-        stream.write_rtp(write);
-    }
-
-    fn ask_for_keyframe(&mut self) {
-        let (camera, _) = *self.tracks.iter().find(|(_, source)| *source == SourceName::Camera).unwrap();
-        let mut direct = self.rtc.direct_api();
-        direct.stream_rx_by_mid(camera, None).unwrap().request_keyframe(KeyframeRequestKind::Pli);
-    }
-}
-
-fn joined() -> Joined {
-    Joined {
-        participant: "participant_1".to_owned(),
-        session: "session_1".to_owned(),
-        node: 1,
-        meeting: MeetingInfo { id: "meeting_1".to_owned(), name: "Test".to_owned() },
-        roster: vec![member("participant_1")],
-        revision: 1,
-        ice_servers: Vec::new(),
-        pool: PoolSize { audio: 3, video: 4 },
-    }
-}
-
-fn member(id: &str) -> Member {
-    let (id, name, role) = (id.to_owned(), "Ada".to_owned(), "host".to_owned());
-    Member { id, name, role, tracks: Vec::new(), reconnecting: false }
-}
 
 /// A peer, a node and a network between them.
 struct World {
@@ -153,7 +49,8 @@ impl World {
         adjust(&mut options);
         let peer = Peer::new(now, options).unwrap();
         let (wire, requests) = (BTreeMap::new(), Vec::new());
-        let mut world = Self { now, peer, node: Echo::new(now), wire, sent: 0, lose_every: 0, requests };
+        let mut world =
+            Self { now, peer, node: Echo::new(now, NODE.parse().unwrap()), wire, sent: 0, lose_every: 0, requests };
         world.settle();
         world
     }
@@ -185,7 +82,8 @@ impl World {
                 }
             }
         }
-        for contents in self.node.drain() {
+        for (destination, contents) in self.node.drain() {
+            assert_eq!(destination, PEER.parse().unwrap());
             self.send(false, contents);
         }
     }
@@ -218,9 +116,7 @@ impl World {
         while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (to_node, contents) = entry.remove();
             if to_node {
-                let (source, destination) = (PEER.parse().unwrap(), NODE.parse().unwrap());
-                let receive = Receive::new(Protocol::Udp, source, destination, &contents).unwrap();
-                self.node.rtc.handle_input(str0m::Input::Receive(self.now, receive)).unwrap();
+                self.node.handle_datagram(self.now, PEER.parse().unwrap(), &contents);
             } else {
                 let source = NODE.parse().unwrap();
                 self.peer.handle_input(self.now, Input::Datagram { source, contents: &contents });
@@ -228,7 +124,7 @@ impl World {
             self.settle();
         }
         if self.node.timeout <= self.now {
-            self.node.rtc.handle_input(str0m::Input::Timeout(self.now)).unwrap();
+            self.node.handle_timeout(self.now);
         }
         self.peer.handle_input(self.now, Input::Timeout);
         self.settle();
@@ -381,4 +277,13 @@ fn refusals_and_closes_end_it_with_their_reason() {
     peer.handle_input(now, Input::Frame(ServerFrame::Reply(reply)));
     assert_eq!(peer.ended(), Some(&Ended::Rejected(error.clone())));
     assert_eq!(peer.report(now).errors, [error]);
+}
+
+#[test]
+fn signalling_is_kept_alive() {
+    let mut world = World::new(|options| options.publish.clear());
+    world.run(25 * SECOND);
+    let pings = world.requests.iter().filter(|request| **request == Request::Ping).count();
+    assert_eq!(pings, 2);
+    assert!(world.report().connected);
 }
