@@ -68,6 +68,16 @@ impl Handler for Echo {
     }
 }
 
+/// Ends a runtime and all its tasks. What is dropped afterwards says nothing to its peers any more.
+pub(crate) async fn kill(runtime: tokio::runtime::Runtime) {
+    tokio::task::spawn_blocking(move || drop(runtime)).await.unwrap();
+}
+
+/// A runtime of its own for what will be killed.
+pub(crate) fn mortal() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
 /// Waits until `condition` holds; panics after ten seconds.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let poll = async {

@@ -2,7 +2,7 @@ use std::net::UdpSocket;
 
 use super::*;
 use crate::link::refusal::Refusal;
-use crate::link::testing::{ANY_PORT, Cluster, Echo, Log, eventually};
+use crate::link::testing::{ANY_PORT, Cluster, Echo, Log, eventually, kill, mortal};
 
 const PATIENT: Duration = Duration::from_secs(10);
 
@@ -166,6 +166,29 @@ async fn a_restarted_peer_is_reached_again_on_the_same_and_on_another_port() {
     drop(two);
     let (_two, elsewhere) = start(&identity, ANY_PORT);
     reached(&one, elsewhere).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_was_killed_and_restarted_is_reached_before_any_timeout() {
+    let cluster = Cluster::new();
+    let ((one, _), identity) = (start(&cluster.node(1), ANY_PORT), cluster.node(2));
+    let process = mortal();
+    let guard = process.enter();
+    let (killed, at) = start(&identity, ANY_PORT);
+    drop(guard);
+    assert!(call(&one, 2, at, "hi").await.is_ok());
+    kill(process).await;
+    drop(killed);
+    let mut again = None;
+    eventually("the port is free", || {
+        again = ControlLink::bind(at, Arc::clone(&identity)).ok();
+        again.is_some()
+    })
+    .await;
+    let begin = Instant::now();
+    again.as_ref().unwrap().serve(Arc::new(Echo::default()));
+    reached(&one, at).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
 }
 
 async fn reached(from: &ControlLink, at: SocketAddr) {
