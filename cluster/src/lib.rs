@@ -9,4 +9,6 @@ pub mod local;
 pub mod model;
 pub mod placement;
 pub mod raft;
+mod record;
 pub mod state;
+mod store;

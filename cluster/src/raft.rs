@@ -1,5 +1,25 @@
 //! The Raft group: openraft behind the [`crate::directory::Directory`] face.
+//!
+//! [`RaftNode`] is one member. It proposes from anywhere (`propose`), answers the other members (`serve`), reaches
+//! them (`network`) and, while it leads, looks after the membership and the dead (`upkeep`). openraft's own types
+//! stay inside this module and the store.
 
+mod config;
+mod network;
+mod node;
+mod propose;
+mod read;
+mod receive;
 mod rpc;
+mod serve;
+pub(crate) mod types;
+mod upkeep;
+mod wire;
 
+#[cfg(test)]
+mod tests;
+
+pub use crate::record::RecordError;
+pub use crate::store::StoreError;
+pub use node::{InitializeError, Options, RaftNode, Registration, StartError};
 pub use rpc::{Rpc, RpcError};

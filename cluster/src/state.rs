@@ -1,8 +1,8 @@
 //! The replicated state machine. Pure: `apply` is total and deterministic.
 //!
 //! The maps are persistent ([`imbl`]): a clone is cheap, so readers hold snapshots while `apply` goes on.
-//! One file per noun carries the commands out: [`nodes`], [`meetings`], [`participants`]; [`repeats`] tells a
-//! repeated proposal from a new one, [`invariant`] says what always holds.
+//! One file per noun carries the commands out: `nodes`, `meetings`, `participants`; `repeats` tells a repeated
+//! proposal from a new one, `invariant` says what always holds.
 
 mod apply;
 mod command;
@@ -14,6 +14,7 @@ mod nodes;
 mod outbox;
 mod participants;
 mod repeats;
+mod rows;
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,8 @@ pub use command::{Applied, Command, MeetingPatch, NewMeeting, Proposal, Proposal
 pub use event::{Event, EventKind};
 pub use outbox::OUTBOX_CAP;
 pub use repeats::REPEATS_CAP;
+pub use rows::RowError;
+pub(crate) use rows::{Change, Row};
 
 use crate::model::{Meeting, MeetingId, Node, NodeId, Participant, ParticipantId, Room, RoomId, Timestamp, UserId};
 use index::Index;

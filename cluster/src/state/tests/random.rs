@@ -1,10 +1,12 @@
-//! Any sequence of commands keeps the invariants, and two replicas that apply it are equal.
+//! Any sequence of commands keeps the invariants, two replicas that apply it are equal, and so is what its rows hold.
+
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::model::{PublishedTrack, Source};
-use crate::state::MeetingPatch;
+use crate::state::{MeetingPatch, RowError};
 
 /// A command over few enough ids that they meet each other; epochs are filled in from the state, or not.
 #[derive(Debug, Clone)]
@@ -115,17 +117,32 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn invariants_hold_and_replicas_agree(steps in prop::collection::vec(step(), 1..120)) {
+    fn invariants_hold_replicas_agree_and_rows_hold_it_all(steps in prop::collection::vec(step(), 1..120)) {
         let (mut one, mut other) = (State::default(), State::default());
-        one.apply(1, &proposal(&Step { command: register(1), epoch: 0, sequence: 0, time: 0, current: true }, &one.clone()));
-        other.apply(1, &proposal(&Step { command: register(1), epoch: 0, sequence: 0, time: 0, current: true }, &other.clone()));
+        let first = proposal(&Step { command: register(1), epoch: 0, sequence: 0, time: 0, current: true }, &one);
+        one.apply(1, &first);
+        other.apply(1, &first);
+        let mut rows: BTreeMap<_, _> = one
+            .changes_since(&State::default())
+            .expect("every row fits")
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
         for (index, step) in (2..).zip(&steps) {
             let proposal = proposal(step, &one);
-            let now = one.now();
+            let (before, now) = (one.clone(), one.now());
             prop_assert_eq!(one.apply(index, &proposal), other.apply(index, &proposal));
             prop_assert_eq!(one.check(), Ok(()));
             prop_assert!(one.now() >= now);
+            for (key, value) in one.changes_since(&before).expect("every row fits") {
+                match value {
+                    Some(value) => rows.insert(key, value),
+                    None => rows.remove(&key),
+                };
+            }
         }
-        prop_assert_eq!(one, other);
+        prop_assert_eq!(&one, &other);
+        let loaded = State::from_rows(rows.into_iter().map(Ok::<_, RowError>)).expect("rows decode");
+        prop_assert_eq!(one, loaded);
     }
 }

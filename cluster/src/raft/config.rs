@@ -1,0 +1,73 @@
+//! How openraft is set, and why.
+
+use std::time::Duration;
+
+use openraft::{Config, ConfigError, SnapshotPolicy};
+
+/// How often a leader tells its followers that it lives.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// Bounds of the election timeout. A follower campaigns once it has heard nothing for the leader's lease, which
+/// openraft takes to be the upper bound, plus a random time between the two: 900 to 1200 ms. So a busy two-core
+/// machine may miss eight heartbeats in a row before anybody moves, and after a kill -9 of the leader there is a new
+/// one, with a lost race between two candidates (300 to 600 ms more) included, within two seconds.
+pub(super) const ELECTION_MIN: Duration = Duration::from_millis(300);
+/// See [`ELECTION_MIN`].
+pub(super) const ELECTION_MAX: Duration = Duration::from_millis(600);
+
+/// For how long a snapshot chunk may be under way.
+pub(super) const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
+
+/// Entries between two snapshots.
+const SNAPSHOT_EVERY: u64 = 5000;
+
+/// Entries that stay in the log behind a snapshot, for followers that lag a little.
+const KEEP_BEHIND: u64 = 1000;
+
+/// Entries in one append request at most.
+const APPEND_ENTRIES: u64 = 256;
+
+/// Proposals and other calls that may wait for openraft's core.
+const QUEUE: u64 = 8192;
+
+pub(super) fn config() -> Result<Config, ConfigError> {
+    Config {
+        cluster_name: "plenary".to_owned(),
+        heartbeat_interval: millis(HEARTBEAT),
+        election_timeout_min: millis(ELECTION_MIN),
+        election_timeout_max: millis(ELECTION_MAX),
+        install_snapshot_timeout: millis(SNAPSHOT_CHUNK_TIME),
+        max_payload_entries: APPEND_ENTRIES,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        max_in_snapshot_log_to_keep: KEEP_BEHIND,
+        api_channel_size: Some(QUEUE),
+        notification_channel_size: Some(QUEUE),
+        // A node that was away must not unseat a leader that everybody else hears.
+        enable_pre_vote: Some(true),
+        // A restarted leader must be elected again: what it applied was not synced, so it may have forgotten some.
+        enable_leader_restore: Some(false),
+        // A follower whose log went backwards has lost what it acknowledged; it must not be mended in silence.
+        allow_log_reversion: Some(false),
+        backoff: "100ms".to_owned(),
+        ..Config::default()
+    }
+    .validate()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn safety_does_not_hang_on_defaults() {
+        let config = config().expect("valid");
+        assert_eq!(config.enable_pre_vote, Some(true));
+        assert_eq!(config.enable_leader_restore, Some(false));
+        assert_eq!(config.allow_log_reversion, Some(false));
+        assert!(config.enable_tick && config.enable_elect && config.enable_heartbeat);
+    }
+}

@@ -1,0 +1,268 @@
+//! One member of the Raft group, from start to shutdown.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::RaftError;
+use openraft::metrics::RaftMetrics;
+use parking_lot::Mutex;
+use rand::RngExt;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::config::config;
+use super::network::Network;
+use super::receive::Incoming;
+use super::types::{Member, Raft, TypeConfig};
+use super::{Rpc, RpcError, upkeep};
+use crate::clock::Clock;
+use crate::directory::{Directory, ProposeError};
+use crate::model::{NodeAddresses, NodeId, NodeStatus};
+use crate::state::{Applied, Command, State};
+use crate::store::{Snapshots, Store, StoreError, View};
+
+/// What a member is started with.
+pub struct Options {
+    /// This node: 1 for the one that founds the cluster, else what `AdmitNode` handed out.
+    pub id: NodeId,
+    /// Its folder; made if it is not there.
+    pub data_dir: PathBuf,
+    /// Where others dial its control endpoint.
+    pub control_address: SocketAddr,
+    /// Where times come from.
+    pub clock: Clock,
+    /// The way to the others.
+    pub rpc: Arc<dyn Rpc>,
+}
+
+/// What a node tells of itself at each start; see [`Command::RegisterNode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// Where to dial it.
+    pub addresses: NodeAddresses,
+    /// Its media workers, ≥ 1.
+    pub workers: u16,
+    /// Its zone label.
+    pub zone: String,
+    /// Version of its binary.
+    pub version: String,
+}
+
+/// Why a member does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its store does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Raft itself does not start.
+    #[error("raft does not start: {0}")]
+    Raft(String),
+}
+
+/// Why a cluster is not founded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InitializeError {
+    /// This node is a member of a cluster.
+    #[error("node {0} is already a member of a cluster: start it without --init")]
+    AlreadyInitialized(NodeId),
+    /// Only node 1 founds a cluster.
+    #[error("node {0} can't found a cluster: only node 1 does")]
+    NotFounder(NodeId),
+    /// Raft said no.
+    #[error("raft refused: {0}")]
+    Raft(String),
+}
+
+/// One member of the Raft group. Dropped without [`RaftNode::shutdown`] it stops all the same, at its next step.
+pub struct RaftNode {
+    pub(super) id: NodeId,
+    pub(super) raft: Raft,
+    pub(super) view: Arc<View>,
+    pub(super) clock: Clock,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) network: Network,
+    /// A snapshot that is coming in.
+    pub(super) incoming: tokio::sync::Mutex<Option<Incoming>>,
+    /// When a leader last sent something.
+    pub(super) heard: Mutex<Option<Instant>>,
+    control_address: SocketAddr,
+    /// The epoch this process registered; 0 before.
+    epoch: AtomicU64,
+    /// Counts proposals; begun at random, so that a process before this one never shares a number.
+    sequence: AtomicU64,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl RaftNode {
+    /// Opens the store and starts to take part, if this node is a member; else waits to be made one.
+    ///
+    /// # Errors
+    /// [`StartError`] when the store is damaged or in use.
+    pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
+        let Options { id, data_dir, control_address, clock, rpc } = options;
+        let opened = tokio::task::spawn_blocking(move || Store::open(&data_dir, id)).await;
+        let Store { log, machine } = opened.map_err(|error| StartError::Raft(error.to_string()))??;
+        let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
+        let (view, snapshots) = (machine.view(), machine.snapshots());
+        let first = rand::rng().random::<u32>();
+        let transfers = Arc::new(AtomicU64::new(u64::from(first) << 16));
+        let network = Network { rpc, view: Arc::clone(&view), transfers };
+        let raft = Raft::new(id, Arc::new(config), network.clone(), log, machine).await;
+        let node = Arc::new(Self {
+            id,
+            raft: raft.map_err(|error| StartError::Raft(error.to_string()))?,
+            view,
+            clock,
+            snapshots,
+            network,
+            incoming: tokio::sync::Mutex::new(None),
+            heard: Mutex::new(None),
+            control_address,
+            epoch: AtomicU64::new(0),
+            sequence: AtomicU64::new(u64::from(first) << 16),
+            tasks: Mutex::new(JoinSet::new()),
+        });
+        node.tasks.lock().spawn(upkeep::run(Arc::downgrade(&node)));
+        Ok(node)
+    }
+
+    /// Founds a cluster with this node as its only member.
+    ///
+    /// # Errors
+    /// [`InitializeError::AlreadyInitialized`] when it is a member of one.
+    pub async fn initialize(&self) -> Result<(), InitializeError> {
+        if self.id != NodeId::new(1) {
+            return Err(InitializeError::NotFounder(self.id));
+        }
+        let members = BTreeMap::from([(self.id, Member { control: self.control_address })]);
+        match self.raft.initialize(members).await {
+            Ok(()) => Ok(()),
+            Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => {
+                Err(InitializeError::AlreadyInitialized(self.id))
+            }
+            Err(error) => Err(InitializeError::Raft(error.to_string())),
+        }
+    }
+
+    /// Whether this node is or was a member of a cluster.
+    ///
+    /// # Errors
+    /// The reason why Raft has stopped.
+    pub async fn is_initialized(&self) -> Result<bool, StartError> {
+        self.raft.is_initialized().await.map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Registers this process: its older sessions end, its new epoch is the answer and names its proposals from now on.
+    ///
+    /// # Errors
+    /// As of [`Directory::propose`]. A newcomer is `Unavailable` until the leader has made it a learner: try again.
+    pub async fn register(&self, registration: Registration) -> Result<u64, ProposeError> {
+        let Registration { addresses, workers, zone, version } = registration;
+        let command = Command::RegisterNode { node: self.id, addresses, workers, zone, version };
+        match self.propose(None, command).await?.applied {
+            Applied::Registered { epoch } => Ok(epoch),
+            other @ (Applied::Done | Applied::Admitted { .. } | Applied::Joined { .. } | Applied::Rejected(_)) => {
+                unreachable!("a registration is answered by an epoch, not by {other:?}")
+            }
+        }
+    }
+
+    /// The epoch that this process registered; 0 before.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Whether this process has to register (again): it never did, or it was declared down, or its epoch has passed.
+    /// Look whenever [`Directory::revisions`] ticks.
+    #[must_use]
+    pub fn must_register(&self) -> bool {
+        let (epoch, state) = (self.epoch(), self.read_state());
+        !state.node(self.id).is_some_and(|node| node.epoch == epoch && node.status == NodeStatus::Up)
+    }
+
+    /// Waits until everything that this node ever acknowledged is applied again. Nothing is to be pushed to clients
+    /// before.
+    ///
+    /// # Errors
+    /// `Unavailable` when no leader was heard in time.
+    pub async fn wait_recovered(&self, time: Duration) -> Result<(), ProposeError> {
+        let recovered = self.raft.wait_for_recovery(Some(time)).await;
+        recovered.map(drop).map_err(|_| ProposeError::Unavailable { retry_after: super::propose::RETRY_AFTER })
+    }
+
+    /// Resolves when Raft stops by itself, with the reason: the store failed, and this process has to end.
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        loop {
+            if let Err(fatal) = &metrics.borrow_watched().running_state {
+                return fatal.to_string();
+            }
+            if metrics.changed().await.is_err() {
+                return "raft has ended".to_owned();
+            }
+        }
+    }
+
+    /// Hands leadership to another voter, if this node leads: before it goes away on purpose.
+    ///
+    /// # Errors
+    /// The reason why Raft has stopped.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), StartError> {
+        self.raft.trigger().transfer_leader(to).await.map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Stops taking part and closes the store.
+    pub async fn shutdown(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        tasks.shutdown().await;
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(node = %self.id, %error, "raft did not stop cleanly");
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Whom this node takes for the leader.
+    pub(super) fn leader(&self) -> Option<NodeId> {
+        self.with_metrics(|metrics| metrics.current_leader)
+    }
+
+    pub(super) fn read_state(&self) -> Arc<State> {
+        self.view.state()
+    }
+
+    pub(super) fn with_metrics<T>(&self, read: impl FnOnce(&RaftMetrics<TypeConfig>) -> T) -> T {
+        read(&self.raft.metrics().borrow_watched())
+    }
+
+    pub(super) fn set_epoch(&self, epoch: u64) {
+        self.epoch.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Calls another member wherever it is now.
+    pub(super) async fn call(&self, target: NodeId, request: Bytes, deadline: Duration) -> Result<Bytes, RpcError> {
+        let added = self.with_metrics(|metrics| {
+            metrics.membership_config.membership().get_node(&target).map(|member| member.control)
+        });
+        let address = self
+            .network
+            .address(target, added)
+            .ok_or_else(|| RpcError::Unreachable { target, reason: "its address is not known here".to_owned() })?;
+        self.network.rpc.call(target, address, request, deadline).await
+    }
+}

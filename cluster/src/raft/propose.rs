@@ -1,0 +1,153 @@
+//! Proposing from any node.
+//!
+//! ```text
+//! propose ─► this node leads? ── yes ─► restamp the time ─► log ─► applied here
+//!               │ no
+//!               └─► forward to the leader ─► its answer ─► wait until applied here
+//! ```
+//!
+//! Until the deadline a proposal without an answer is tried again, under the same id: the state recognises it.
+
+use std::time::Duration;
+
+use openraft::errors::{ClientWriteError, RaftError};
+use rand::RngExt;
+use tokio::time::{Instant, timeout_at};
+
+use super::node::RaftNode;
+use super::types::TypeConfig;
+use super::wire::{Kind, ProposeReply, decode_reply, encode_request};
+use crate::directory::{ProposeError, Written};
+use crate::model::NodeId;
+use crate::record::{VALUE_MAX, encoded_size};
+use crate::state::{Applied, Command, Proposal, ProposalId, Rejection};
+
+/// For how long a call is tried. An election after a crash of the leader fits.
+const CALL_TIME: Duration = Duration::from_secs(2);
+
+/// For how long one node is asked before another is: the leader may have just died.
+const ATTEMPT_TIME: Duration = Duration::from_millis(500);
+
+/// Between two attempts, unless a leader shows up earlier.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// When callers are told to try again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What an entry adds to its proposal.
+const ENTRY_HEAD: usize = 64;
+
+/// Bytes of a proposal at most: its entry has to fit one value of the store.
+const PROPOSAL_MAX: usize = VALUE_MAX - ENTRY_HEAD;
+
+impl RaftNode {
+    /// Carries out [`crate::directory::Directory::propose`].
+    pub(super) async fn propose_command(&self, command: Command) -> Result<Written, ProposeError> {
+        let registers = matches!(&command, Command::RegisterNode { node, .. } if *node == self.id);
+        let proposal = Proposal { id: self.name(registers), time: self.clock.now(), command };
+        if encoded_size(&proposal) > PROPOSAL_MAX {
+            return Err(ProposeError::Rejected(Rejection::TooLarge));
+        }
+        let deadline = self.deadline();
+        let (revision, applied) = self.agree(proposal, deadline).await.ok_or(UNAVAILABLE)?;
+        match applied {
+            // Our epoch passed while this was under way; whether an earlier attempt was applied can't be known.
+            Applied::Rejected(Rejection::ProposalExpired) => return Err(UNAVAILABLE),
+            Applied::Rejected(rejection) => return Err(ProposeError::Rejected(rejection)),
+            Applied::Registered { epoch } if registers => self.set_epoch(epoch),
+            Applied::Done | Applied::Admitted { .. } | Applied::Registered { .. } | Applied::Joined { .. } => {}
+        }
+        self.wait_applied(revision, deadline).await.ok_or(UNAVAILABLE)?;
+        Ok(Written { revision, applied })
+    }
+
+    /// Asks whoever leads until someone answers.
+    async fn agree(&self, proposal: Proposal, deadline: Instant) -> Option<(u64, Applied)> {
+        let mut hint = None;
+        while Instant::now() < deadline {
+            let leader = hint.take().or_else(|| self.leader());
+            let reply = match leader {
+                Some(leader) if leader == self.id => self.write(proposal.clone(), deadline).await,
+                Some(leader) => self.forward(leader, &proposal, deadline).await,
+                None => match self.someone() {
+                    Some(member) => self.forward(member, &proposal, deadline).await,
+                    None => ProposeReply::NotLeader { leader: None },
+                },
+            };
+            match reply {
+                ProposeReply::Written { revision, applied } => return Some((revision, applied)),
+                ProposeReply::NotLeader { leader: Some(next) } if Some(next) != leader => hint = Some(next),
+                ProposeReply::NotLeader { .. } | ProposeReply::Unavailable => self.pause(deadline).await,
+            }
+        }
+        None
+    }
+
+    /// Proposes on this node, if it leads; stamped with this node's time.
+    pub(super) async fn write(&self, mut proposal: Proposal, deadline: Instant) -> ProposeReply {
+        proposal.time = self.clock.now();
+        let written = timeout_at(deadline, self.raft.client_write(proposal)).await;
+        match written {
+            Ok(Ok(response)) => ProposeReply::Written { revision: response.log_id.index(), applied: response.data },
+            Ok(Err(RaftError::APIError(error))) => not_written(error),
+            Ok(Err(RaftError::Fatal(_))) | Err(_) => ProposeReply::Unavailable,
+        }
+    }
+
+    async fn forward(&self, leader: NodeId, proposal: &Proposal, deadline: Instant) -> ProposeReply {
+        let Ok(request) = encode_request(Kind::Propose, proposal) else { return ProposeReply::Unavailable };
+        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_TIME);
+        match self.call(leader, request, left).await {
+            Ok(reply) => decode_reply(&reply).unwrap_or(ProposeReply::Unavailable),
+            Err(error) => {
+                tracing::debug!(%leader, %error, "a proposal could not be forwarded");
+                ProposeReply::Unavailable
+            }
+        }
+    }
+
+    /// Waits until the leader changes, or a little.
+    pub(super) async fn pause(&self, deadline: Instant) {
+        let until = deadline.min(Instant::now() + PAUSE);
+        let mut metrics = self.raft.server_metrics();
+        let before = self.leader();
+        let changed = async {
+            while self.leader() == before
+                && openraft::async_runtime::watch::WatchReceiver::changed(&mut metrics).await.is_ok()
+            {}
+        };
+        drop(timeout_at(until, changed).await);
+    }
+
+    /// When a call that begins now has to be answered.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + CALL_TIME
+    }
+
+    /// A member that may know the leader, at random.
+    pub(super) fn someone(&self) -> Option<NodeId> {
+        let mut others = self.with_metrics(|metrics| {
+            metrics.membership_config.membership().nodes().map(|(id, _)| *id).collect::<Vec<_>>()
+        });
+        others.retain(|id| *id != self.id);
+        let choice = rand::rng().random_range(0..others.len().max(1));
+        others.get(choice).copied()
+    }
+
+    /// The id of a new proposal. A registration begins an epoch, so it can't be of one.
+    fn name(&self, registers: bool) -> ProposalId {
+        let epoch = if registers { 0 } else { self.epoch() };
+        ProposalId { proposer: self.id, epoch, sequence: self.next_sequence() }
+    }
+}
+
+fn not_written(error: ClientWriteError<TypeConfig>) -> ProposeReply {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => ProposeReply::NotLeader { leader: forward.leader_id },
+        ClientWriteError::LogEntryDiscarded(_)
+        | ClientWriteError::ChangeMembershipError(_)
+        | ClientWriteError::PreconditionFailed(_) => ProposeReply::Unavailable,
+    }
+}
+
+const UNAVAILABLE: ProposeError = ProposeError::Unavailable { retry_after: RETRY_AFTER };

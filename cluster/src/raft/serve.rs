@@ -1,0 +1,71 @@
+//! Answering the other members.
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::node::RaftNode;
+use super::wire::{Kind, WireError, decode, encode_reply, split_request};
+use crate::model::NodeId;
+use crate::state::Proposal;
+
+impl RaftNode {
+    /// Serves a request that came from `from`, whose identity the carrier has proved. The error is for the other
+    /// node's log.
+    pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
+        async move { self.serve(from, &request).await }.boxed()
+    }
+
+    async fn serve(&self, from: NodeId, request: &Bytes) -> Result<Bytes, String> {
+        if !self.knows(from) {
+            return Err(format!("node {from} is not a member"));
+        }
+        let (kind, body) = split_request(request).map_err(words)?;
+        match kind {
+            Kind::Append => {
+                self.heard();
+                reply(&self.raft.append_entries(decode(body).map_err(words)?).await.map_err(words)?)
+            }
+            Kind::Vote => reply(&self.raft.vote(decode(body).map_err(words)?).await.map_err(words)?),
+            Kind::PreVote => reply(&self.raft.pre_vote(decode(body).map_err(words)?).await.map_err(words)?),
+            Kind::Snapshot => {
+                self.heard();
+                reply(&self.take_chunk(from, decode(body).map_err(words)?).await?)
+            }
+            Kind::TransferLeader => {
+                reply(&self.raft.handle_transfer_leader(decode(body).map_err(words)?).await.map_err(words)?)
+            }
+            Kind::Propose => {
+                let proposal: Proposal = decode(body).map_err(words)?;
+                if proposal.id.proposer != from {
+                    return Err(format!("node {from} proposes in the name of node {}", proposal.id.proposer));
+                }
+                reply(&self.write(proposal, self.deadline()).await)
+            }
+            Kind::ReadIndex => reply(&self.read_index(self.deadline()).await),
+        }
+    }
+
+    /// Whether a node may speak to us. A newcomer knows nobody yet and takes the carrier's word that it is one of the
+    /// cluster's.
+    fn knows(&self, node: NodeId) -> bool {
+        let member = self.with_metrics(|metrics| {
+            let members = metrics.membership_config.membership();
+            members.nodes().next().is_none() || members.get_node(&node).is_some()
+        });
+        member || self.read_state().control_address(node).is_some()
+    }
+
+    fn heard(&self) {
+        *self.heard.lock() = Some(Instant::now());
+    }
+}
+
+fn reply<T: Serialize>(body: &T) -> Result<Bytes, String> {
+    encode_reply(body).map_err(|error: WireError| error.to_string())
+}
+
+fn words(error: impl ToString) -> String {
+    error.to_string()
+}

@@ -1,0 +1,89 @@
+//! Members agree, whoever is asked.
+
+use super::*;
+use crate::directory::{ProposeError, ReadError};
+use crate::raft::InitializeError;
+use crate::state::{MeetingPatch, Rejection};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_alone_serves_and_founds_only_once() {
+    let cluster = Cluster::founded().await;
+    let founder = cluster.node(0);
+    assert!(founder.is_initialized().await.expect("runs"));
+    assert_eq!(founder.initialize().await, Err(InitializeError::AlreadyInitialized(NodeId::new(1))));
+    assert!(!founder.must_register());
+    let written = founder.propose(None, create(1)).await.expect("writes");
+    assert_eq!(founder.read_local().meeting(meeting(1)).expect("there").revision, written.revision);
+    assert!(founder.read_linearizable().await.expect("reads").meeting(meeting(1)).is_some());
+    let status = founder.status();
+    assert_eq!((status.leader, status.quorum, status.voters), (Some(NodeId::new(1)), true, vec![NodeId::new(1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_grows_to_three_voters_and_every_member_proposes() {
+    let cluster = Cluster::of_three().await;
+    cluster.leader().await;
+    for (n, member) in (1..).zip(&cluster.members) {
+        let written = member.node.propose(Some(meeting(n)), create(n)).await.expect("writes");
+        assert!(member.node.read_local().revision() >= written.revision, "the writer sees its own write");
+        for other in &cluster.members {
+            let state = other.node.read_linearizable().await.expect("reads");
+            assert!(state.meeting(meeting(n)).is_some(), "{} misses meeting {n}", other.node.id());
+            let state = other.node.read_at_least(written.revision).await.expect("reads");
+            assert!(state.revision() >= written.revision);
+        }
+    }
+    let states: Vec<Arc<State>> = cluster.members.iter().map(|member| member.node.read_local()).collect();
+    let newest = states.iter().map(|state| state.revision()).max().expect("three");
+    for member in &cluster.members {
+        let state = member.node.read_at_least(newest).await.expect("reads");
+        assert_eq!(state.check(), Ok(()));
+        assert_eq!(state.nodes().filter(|node| node.status == NodeStatus::Up).count(), 3);
+        assert_eq!(member.node.epoch(), state.node(member.node.id()).expect("registered").epoch);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_come_back_from_any_member() {
+    let cluster = Cluster::of_three().await;
+    cluster.leader().await;
+    for member in &cluster.members {
+        let end = Command::EndMeeting { meeting: meeting(9) };
+        assert_eq!(member.node.propose(None, end).await, Err(ProposeError::Rejected(Rejection::MeetingNotFound)));
+        let patch = MeetingPatch { description: Some("x".repeat(40_000)), ..MeetingPatch::default() };
+        let update = Command::UpdateMeeting { meeting: meeting(9), patch: Box::new(patch) };
+        assert_eq!(member.node.propose(None, update).await, Err(ProposeError::Rejected(Rejection::TooLarge)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_whose_answers_get_lost_is_applied_once() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let follower = cluster.node((leader + 1) % 3);
+    cluster.mesh.lose_answers(2);
+    let written = follower.propose(None, create(1)).await.expect("writes in the end");
+    assert_eq!(written.applied, Applied::Done, "a second application would have said that the id is taken");
+    let record = cluster.node(leader).read_linearizable().await.expect("reads");
+    assert!(record.meeting(meeting(1)).expect("there").revision < written.revision, "it was sent more than once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_off_minority_answers_unavailable_and_catches_up_when_healed() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let alone = cluster.node(leader);
+    cluster.mesh.cut(alone.id());
+    assert!(matches!(alone.propose(None, create(1)).await, Err(ProposeError::Unavailable { .. })));
+    assert!(matches!(alone.read_linearizable().await, Err(ReadError::Unavailable { .. })));
+    until("the cut off leader notices", || !alone.status().quorum).await;
+    let other = cluster.node((leader + 1) % 3);
+    eventually(|| other.propose(None, create(2))).await;
+
+    cluster.mesh.heal();
+    let newest = other.read_local().revision();
+    let state = eventually(|| alone.read_at_least(newest)).await;
+    assert!(state.meeting(meeting(2)).is_some());
+    cluster.leader().await;
+    eventually(|| alone.propose(None, create(3))).await;
+}

@@ -1,0 +1,96 @@
+//! The carrier of these tests: calls go straight to the other member, unless a cable is cut.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use parking_lot::Mutex;
+
+use crate::model::NodeId;
+use crate::raft::{RaftNode, Rpc, RpcError};
+
+#[derive(Clone, Default)]
+pub(super) struct Mesh(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    members: Mutex<BTreeMap<NodeId, Weak<RaftNode>>>,
+    /// Members whom nobody reaches and who reach nobody.
+    cut: Mutex<BTreeSet<NodeId>>,
+    /// How many answers to forwarded proposals get lost from now on.
+    lose: AtomicU32,
+}
+
+impl Mesh {
+    pub(super) fn of(&self, from: NodeId) -> Arc<dyn Rpc> {
+        Arc::new(End { from, mesh: self.clone() })
+    }
+
+    pub(super) fn join(&self, node: &Arc<RaftNode>) {
+        self.0.members.lock().insert(node.id(), Arc::downgrade(node));
+    }
+
+    pub(super) fn leave(&self, node: NodeId) {
+        self.0.members.lock().remove(&node);
+    }
+
+    pub(super) fn cut(&self, node: NodeId) {
+        self.0.cut.lock().insert(node);
+    }
+
+    pub(super) fn heal(&self) {
+        self.0.cut.lock().clear();
+    }
+
+    pub(super) fn lose_answers(&self, count: u32) {
+        self.0.lose.store(count, Ordering::SeqCst);
+    }
+
+    fn reach(&self, from: NodeId, target: NodeId) -> Option<Arc<RaftNode>> {
+        let cut = self.0.cut.lock();
+        if cut.contains(&from) || cut.contains(&target) {
+            return None;
+        }
+        self.0.members.lock().get(&target)?.upgrade()
+    }
+
+    /// Whether the answer to this request is to be lost. The second byte of a forwarded proposal is 6.
+    fn loses(&self, request: &Bytes) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        request.get(1) == Some(&6) && self.0.lose.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+    }
+}
+
+/// One member's end of the mesh.
+struct End {
+    from: NodeId,
+    mesh: Mesh,
+}
+
+impl Rpc for End {
+    fn call(
+        &self,
+        target: NodeId,
+        _address: SocketAddr,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, RpcError>> {
+        async move {
+            let Some(node) = self.mesh.reach(self.from, target) else {
+                return Err(RpcError::Unreachable { target, reason: "cut off".to_owned() });
+            };
+            let lost = self.mesh.loses(&request);
+            let answer = tokio::time::timeout(deadline, node.handle(self.from, request)).await;
+            match answer {
+                Ok(_) if lost => Err(RpcError::Timeout { target }),
+                Ok(answer) => answer.map_err(|reason| RpcError::Refused { target, reason }),
+                Err(_) => Err(RpcError::Timeout { target }),
+            }
+        }
+        .boxed()
+    }
+}

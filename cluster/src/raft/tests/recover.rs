@@ -1,0 +1,115 @@
+//! Members die, come back, and join late.
+
+use super::*;
+use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_leader_dies_the_next_write_takes_less_than_two_seconds() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    cluster.node(leader).propose(None, create(1)).await.expect("writes");
+    let id = cluster.node(leader).id();
+    let died = Instant::now();
+    let folder = cluster.kill(leader).await;
+    let survivor = cluster.node(0);
+    eventually(|| survivor.propose(None, create(2))).await;
+    let gap = died.elapsed();
+    assert!(gap < Duration::from_secs(2), "a new write {gap:?} after the leader died");
+
+    let down = || survivor.read_local().node(id).is_some_and(|node| node.status == NodeStatus::Down);
+    until("the dead node is declared down", down).await;
+    let back = start(&cluster.mesh, id.number(), &folder).await;
+    assert!(back.must_register());
+    let epoch = register(&back).await;
+    let state = back.read_linearizable().await.expect("reads");
+    assert_eq!(state.node(id).map(|node| (node.epoch, node.status)), Some((epoch, NodeStatus::Up)));
+    assert!(state.meeting(meeting(1)).is_some() && state.meeting(meeting(2)).is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_of_a_dead_node_are_reconnecting() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let victim = (leader + 1) % 3;
+    let (node, node_epoch) = (cluster.node(victim).id(), cluster.node(victim).epoch());
+    let participant = ParticipantId::from_uuid(uuid::Uuid::from_u128(5));
+    let session = SessionId::from_uuid(uuid::Uuid::from_u128(6));
+    let id = meeting(1);
+    let join = Command::JoinMeeting {
+        meeting: id,
+        participant,
+        user: None,
+        name: "Bob".to_owned(),
+        role: Role::Attendee,
+        device: Device::default(),
+    };
+    let open = Command::OpenSession { meeting: id, participant, session, node, node_epoch, worker: 0 };
+    for command in [create(1), Command::StartMeeting { meeting: id }, join, open] {
+        cluster.node(victim).propose(Some(id), command).await.expect("writes");
+    }
+    cluster.kill(victim).await;
+    let survivor = cluster.node(0);
+    let status = || survivor.read_local().participant(id, participant).map(|one| one.status);
+    until("Bob is reconnecting", || status() == Some(ParticipantStatus::Reconnecting)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_everyone_keeps_every_meeting() {
+    let mut cluster = Cluster::of_three().await;
+    cluster.leader().await;
+    for n in 1..=20 {
+        cluster.node(usize::try_from(n % 3).expect("small")).propose(None, create(n)).await.expect("writes");
+    }
+    let ids: Vec<u64> = cluster.members.iter().map(|member| member.node.id().number()).collect();
+    let mut folders = Vec::new();
+    while !cluster.members.is_empty() {
+        folders.push(cluster.kill(0).await);
+    }
+    for (id, folder) in ids.into_iter().zip(folders) {
+        let node = start(&cluster.mesh, id, &folder).await;
+        cluster.members.push(Member { node, folder });
+    }
+    for member in &cluster.members {
+        member.node.wait_recovered(PATIENCE).await.expect("recovers");
+        let state = eventually(|| member.node.read_linearizable()).await;
+        assert_eq!(state.meetings().count(), 20);
+        assert_eq!(state.check(), Ok(()));
+        assert!(member.node.must_register(), "a new process is a new epoch");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_gets_what_the_log_no_longer_holds_as_a_snapshot() {
+    let mut cluster = Cluster::founded().await;
+    for n in 1..=50 {
+        cluster.node(0).propose(None, create(n)).await.expect("writes");
+    }
+    let founder = Arc::clone(cluster.node(0));
+    let last = founder.status().applied;
+    founder.raft.trigger().snapshot().await.expect("runs");
+    until("a snapshot", || founder.with_metrics(|metrics| metrics.snapshot.is_some())).await;
+    founder.raft.trigger().purge_log(last).await.expect("runs");
+    until("the log is purged", || founder.with_metrics(|metrics| metrics.purged.is_some())).await;
+
+    let place = cluster.admit().await;
+    let newcomer = cluster.node(place);
+    let state = newcomer.read_linearizable().await.expect("reads");
+    assert_eq!(state.meetings().count(), 50);
+    assert_eq!(*state, *founder.read_at_least(state.revision()).await.expect("reads"));
+    assert!(newcomer.with_metrics(|metrics| metrics.snapshot.is_some()), "it came as a snapshot");
+
+    let id = newcomer.id().number();
+    let folder = cluster.kill(place).await;
+    let again = start(&cluster.mesh, id, &folder).await;
+    assert_eq!(again.read_local().meetings().count(), 50, "and it is on its disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_can_be_handed_over() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let next = cluster.node((leader + 1) % 3);
+    cluster.node(leader).transfer_leader(next.id()).await.expect("runs");
+    until("the other one leads", || next.status().leader == Some(next.id())).await;
+    next.propose(None, create(1)).await.expect("writes");
+}

@@ -1,0 +1,209 @@
+//! What the leader looks after: who is a member, who is dead, who will not come back.
+//!
+//! A loop of `desired = f(state)`: each turn compares and takes at most one step, so nothing is lost when leadership
+//! moves. Only the leader acts.
+
+use std::collections::BTreeSet;
+use std::sync::Weak;
+use std::time::Duration;
+
+use openraft::metrics::RaftMetrics;
+use openraft::raft::Precondition;
+use openraft::{ChangeMembers, Instant as _};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::node::RaftNode;
+use super::types::{Member, TypeConfig};
+use crate::directory::Directory;
+use crate::model::{NodeId, NodeStatus, Timestamp};
+use crate::state::{Command, State};
+
+/// Between two turns.
+const TURN: Duration = Duration::from_millis(250);
+
+/// A turn that comes later than this says that this very process was held up: what it takes for others' silence may
+/// be its own.
+const LATE: Duration = Duration::from_millis(550);
+
+/// A member that has not acknowledged anything for this long is declared down.
+const DEAD_AFTER: Duration = Duration::from_secs(2);
+
+/// For how long one change of the membership is waited for.
+const CHANGE_TIME: Duration = Duration::from_secs(5);
+
+/// A learner this close to the end of the log may become a voter.
+const CAUGHT_UP: u64 = 256;
+
+/// Someone whose session is missed for this long has left.
+const GIVEN_UP_AFTER_MS: i64 = 30_000;
+
+/// How many are given up in one turn, so that a mass loss does not crowd out other proposals.
+const GIVEN_UP_AT_ONCE: usize = 32;
+
+pub(super) async fn run(node: Weak<RaftNode>) {
+    let mut turns = interval(TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watch = Watch::default();
+    loop {
+        turns.tick().await;
+        let Some(node) = node.upgrade() else { return };
+        node.turn(&mut watch).await;
+    }
+}
+
+/// Since when silence is counted.
+#[derive(Debug, Default)]
+struct Watch {
+    last_turn: Option<Instant>,
+    /// Since when this node leads without having been held up.
+    since: Option<Instant>,
+}
+
+impl Watch {
+    /// Notes a turn; says how long this node has been a watchful leader.
+    fn note(&mut self, now: Instant, leads: bool) -> Option<Instant> {
+        let late = self.last_turn.is_none_or(|last| now.duration_since(last) > LATE);
+        self.last_turn = Some(now);
+        if !leads {
+            self.since = None;
+        } else if late || self.since.is_none() {
+            self.since = Some(now);
+        }
+        self.since
+    }
+}
+
+impl RaftNode {
+    async fn turn(&self, watch: &mut Watch) {
+        let metrics = self.with_metrics(Clone::clone);
+        let Some(since) = watch.note(Instant::now(), metrics.state.is_leader()) else { return };
+        let state = self.read_state();
+        for down in dead(&metrics, &state, since) {
+            tracing::warn!(?down, "a node no longer answers and is declared down");
+            self.do_quietly(down).await;
+        }
+        for gone in given_up(&state, self.clock.now()) {
+            self.do_quietly(gone).await;
+        }
+        self.step_membership(&metrics, &state).await;
+        // What was waited for here is not silence.
+        watch.last_turn = Some(Instant::now());
+    }
+
+    async fn do_quietly(&self, command: Command) {
+        if let Err(error) = self.propose(None, command).await {
+            tracing::debug!(%error, "a proposal of the upkeep was not carried out");
+        }
+    }
+
+    /// Takes the membership one step towards what it should be.
+    async fn step_membership(&self, metrics: &RaftMetrics<TypeConfig>, state: &State) {
+        let settled = metrics.membership_config == metrics.committed_membership_config;
+        if !settled {
+            return;
+        }
+        let Some(change) = next_change(metrics, state) else { return };
+        tracing::info!(?change, "the membership changes");
+        let precondition =
+            Precondition::LastMembershipLogId { last_membership_log_id: *metrics.membership_config.log_id() };
+        let changed = timeout(CHANGE_TIME, self.raft.change_membership_if(change, true, [precondition])).await;
+        match changed {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the membership did not change"),
+            Err(_) => tracing::info!("the membership change takes long"),
+        }
+    }
+}
+
+/// What should change next about the membership: a newcomer becomes a learner, learners become voters.
+fn next_change(metrics: &RaftMetrics<TypeConfig>, state: &State) -> Option<ChangeMembers<NodeId, Member>> {
+    let membership = metrics.membership_config.membership();
+    let newcomer = state.admitted().find(|(id, _)| membership.get_node(id).is_none());
+    if let Some((id, control)) = newcomer {
+        let control = state.control_address(id).unwrap_or(control);
+        return Some(ChangeMembers::AddNodes([(id, Member { control })].into()));
+    }
+    let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+    let ready: Vec<NodeId> = membership.learner_ids().filter(|id| is_ready(*id, metrics, state)).collect();
+    let wanted = voter_target(membership.nodes().count(), voters.len() + ready.len());
+    let missing = wanted.saturating_sub(voters.len());
+    let new: BTreeSet<NodeId> = ready.into_iter().take(missing).collect();
+    (!new.is_empty()).then_some(ChangeMembers::AddVoterIds(new))
+}
+
+/// How many voters there should be: odd, 3, or 5 when there are as many members; never more than are able.
+fn voter_target(members: usize, able: usize) -> usize {
+    let target = if members >= 5 { 5 } else { 3 };
+    let most = able.min(target);
+    if most % 2 == 0 { most.saturating_sub(1) } else { most }
+}
+
+/// Whether a learner is up, answers, and is near the end of the log.
+fn is_ready(id: NodeId, metrics: &RaftMetrics<TypeConfig>, state: &State) -> bool {
+    let up = state.node(id).is_some_and(|node| node.status == NodeStatus::Up);
+    let matched = metrics.replication.as_ref().and_then(|all| all.get(&id)).copied().flatten();
+    let near = matched.is_some_and(|matched| matched.index() + CAUGHT_UP >= metrics.last_log_index.unwrap_or(0));
+    let answers = silence(id, metrics).is_some_and(|silence| silence < DEAD_AFTER / 2);
+    up && near && answers
+}
+
+/// For how long a member has not acknowledged anything; `None` when it never did to this leader.
+fn silence(id: NodeId, metrics: &RaftMetrics<TypeConfig>) -> Option<Duration> {
+    metrics.heartbeat.as_ref()?.get(&id)?.as_ref().map(|at| at.elapsed())
+}
+
+/// Members to be declared down: up by the state, silent since `since` at least. When many fall silent at once it is
+/// rather this node that does not hear, and nobody is declared.
+fn dead(metrics: &RaftMetrics<TypeConfig>, state: &State, since: Instant) -> Vec<Command> {
+    let membership = metrics.membership_config.membership();
+    let members = membership.nodes().count();
+    let silent: Vec<Command> = membership
+        .nodes()
+        .filter(|(id, _)| **id != metrics.id)
+        .filter(|(id, _)| silence(**id, metrics).unwrap_or(Duration::MAX).min(since.elapsed()) > DEAD_AFTER)
+        .filter_map(|(id, _)| state.node(*id))
+        .filter(|node| node.status == NodeStatus::Up)
+        .map(|node| Command::NodeDown { node: node.id, epoch: node.epoch })
+        .collect();
+    if silent.len() <= (members / 3).max(1) { silent } else { Vec::new() }
+}
+
+/// People who lost their session and did not come back.
+fn given_up(state: &State, now: Timestamp) -> Vec<Command> {
+    let before = Timestamp::from_millis(now.millis().saturating_sub(GIVEN_UP_AFTER_MS));
+    let missed = state.missed_since(before).take(GIVEN_UP_AT_ONCE);
+    missed
+        .filter_map(|participant| {
+            let session = participant.lost?.id;
+            Some(Command::CloseSession {
+                meeting: participant.meeting,
+                participant: participant.id,
+                session,
+                left: true,
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn voters_are_odd_and_as_many_as_the_size_calls_for() {
+        let of = |members| voter_target(members, members);
+        assert_eq!([1, 2, 3, 4, 5, 6, 9].map(of), [1, 1, 3, 3, 5, 5, 5]);
+        assert_eq!(voter_target(3, 2), 1, "two of three are able: an even number would be worse than one");
+    }
+
+    #[test]
+    fn a_leader_that_was_held_up_counts_silence_anew() {
+        let mut watch = Watch::default();
+        let start = Instant::now();
+        assert_eq!(watch.note(start, true), Some(start));
+        assert_eq!(watch.note(start + TURN, true), Some(start));
+        let woken = start + Duration::from_secs(9);
+        assert_eq!(watch.note(woken, true), Some(woken));
+        assert_eq!(watch.note(woken + TURN, false), None);
+    }
+}

@@ -1,0 +1,250 @@
+//! The applied state: served from memory, kept in sled.
+//!
+//! `apply` works on a cheap clone of the state, writes the rows that differ in one atomic batch together with the log
+//! id it reached, and then lets readers see the new state. Nothing here is synced: after a crash sled is at some
+//! earlier point of its one log, and Raft applies the rest anew.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::entry::EntryPayload;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use sled::Batch;
+use tokio::sync::watch;
+
+use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
+use super::{StorageFault, Trees};
+use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::record::{decode, encode_value};
+use crate::state::{Applied, Change, State};
+
+const APPLIED: &[u8] = b"\0applied";
+const MEMBER: &[u8] = b"\0member";
+
+/// In `raft_meta`: file name of the snapshot that is being installed.
+const INSTALLING: &str = "installing";
+
+/// Rows that one batch carries when the whole state is written anew.
+const INSTALL_BATCH: usize = 512;
+
+/// What readers share with the state machine.
+#[derive(Debug)]
+pub(crate) struct View {
+    state: ArcSwap<State>,
+    revisions: watch::Sender<u64>,
+}
+
+impl View {
+    /// The state as applied.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Ticks with the applied revision.
+    pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
+        self.revisions.subscribe()
+    }
+
+    fn show(&self, state: State) {
+        let revision = state.revision();
+        self.state.store(Arc::new(state));
+        self.revisions.send_replace(revision);
+    }
+}
+
+/// Raft's state machine.
+#[derive(Debug)]
+pub(crate) struct StateMachine {
+    trees: Trees,
+    snapshots: Arc<Snapshots>,
+    view: Arc<View>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+impl StateMachine {
+    /// Loads the applied state; finishes an installation that was cut short.
+    pub(super) fn open(trees: Trees, snapshots: Arc<Snapshots>) -> Result<Self, StorageFault> {
+        let view = View { state: ArcSwap::from_pointee(State::default()), revisions: watch::Sender::new(0) };
+        let mut machine =
+            Self { trees, snapshots, view: Arc::new(view), applied: None, membership: StoredMembership::default() };
+        if let Some(name) = machine.trees.meta.get(INSTALLING)? {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let (_, file) = machine
+                .snapshots
+                .current()
+                .filter(|(_, file)| file.path.file_name().is_some_and(|current| *current == *name))
+                .ok_or_else(|| {
+                    StorageFault::Inconsistent(format!("snapshot {name} was to be installed and is gone"))
+                })?;
+            machine.replace_all(&file)?;
+        } else {
+            machine.load()?;
+        }
+        Ok(machine)
+    }
+
+    /// What readers hold on to.
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    #[cfg(test)]
+    pub(super) fn trees(&self) -> Trees {
+        self.trees.clone()
+    }
+
+    /// The folder of snapshots.
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        Arc::clone(&self.snapshots)
+    }
+
+    fn load(&mut self) -> Result<(), StorageFault> {
+        let tree = &self.trees.machine;
+        self.applied = tree.get(APPLIED)?.map(|value| decode(&value)).transpose()?.flatten();
+        self.membership = tree.get(MEMBER)?.map(|value| decode(&value)).transpose()?.unwrap_or_default();
+        let rows = tree.range([1]..).map(|row| match row {
+            Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
+            Err(error) => Err(StorageFault::from(error)),
+        });
+        let state = State::from_rows(rows)?;
+        state.check().map_err(StorageFault::Inconsistent)?;
+        self.view.show(state);
+        Ok(())
+    }
+
+    fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
+        let mut batch = self.heads()?;
+        for change in changes {
+            put(&mut batch, change);
+        }
+        self.trees.machine.apply_batch(batch)?;
+        Ok(())
+    }
+
+    /// A batch that says what was applied.
+    fn heads(&self) -> Result<Batch, StorageFault> {
+        let mut batch = Batch::default();
+        batch.insert(APPLIED, encode_value(&self.applied)?);
+        batch.insert(MEMBER, encode_value(&self.membership)?);
+        Ok(batch)
+    }
+
+    /// Makes the snapshot in `file` the whole applied state. Cut short by a crash, it is done again at the next start.
+    fn replace_all(&mut self, file: &SnapshotFile) -> Result<(), StorageFault> {
+        let reader = SnapshotReader::open(&file.path)?;
+        let SnapshotMeta { last_log_id, last_membership, .. } = reader.meta.clone();
+        let state = reader.state()?;
+        let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        self.trees.meta.insert(INSTALLING, name.as_bytes())?;
+        let gone: Vec<Change> = self
+            .trees
+            .machine
+            .iter()
+            .keys()
+            .map(|key| key.map(|key| (key.to_vec(), None)))
+            .collect::<Result<_, _>>()?;
+        let rows = state.changes_since(&State::default())?;
+        for changes in gone.chunks(INSTALL_BATCH).chain(rows.chunks(INSTALL_BATCH)) {
+            let mut batch = Batch::default();
+            for change in changes {
+                put(&mut batch, change.clone());
+            }
+            self.trees.machine.apply_batch(batch)?;
+        }
+        self.applied = last_log_id;
+        self.membership = last_membership;
+        self.write(Vec::new())?;
+        self.trees.meta.remove(INSTALLING)?;
+        self.view.show(state);
+        Ok(())
+    }
+}
+
+fn put(batch: &mut Batch, (key, value): Change) {
+    match value {
+        Some(value) => batch.insert(key, value),
+        None => batch.remove(key),
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let old = self.view.state();
+        let mut state = State::clone(&old);
+        let mut answers = Vec::new();
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let index = entry.log_id.index();
+            let applied = match entry.payload {
+                EntryPayload::Normal(proposal) => state.apply(index, &proposal),
+                EntryPayload::Blank => {
+                    state.advance(index);
+                    Applied::Done
+                }
+                EntryPayload::Membership(membership) => {
+                    state.advance(index);
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                    Applied::Done
+                }
+            };
+            self.applied = Some(entry.log_id);
+            answers.extend(responder.map(|responder| (responder, applied)));
+        }
+        let changes = state.changes_since(&old).map_err(StorageFault::from)?;
+        self.write(changes)?;
+        self.view.show(state);
+        for (responder, applied) in answers {
+            responder.send(applied);
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        SnapshotBuilder { meta, state: self.view.state(), snapshots: self.snapshots() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, file: SnapshotFile) -> Result<(), io::Error> {
+        self.snapshots.adopt(meta, &file)?;
+        Ok(self.replace_all(&file)?)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf>, io::Error> {
+        Ok(self.snapshots.current().map(|(meta, snapshot)| Snapshot { meta, snapshot }))
+    }
+}
+
+type SnapshotOf = openraft::alias::SnapshotOf<TypeConfig, SnapshotFile>;
+
+/// Writes a snapshot of the state as it was when this was made.
+#[derive(Debug)]
+pub(crate) struct SnapshotBuilder {
+    meta: SnapshotMeta,
+    state: Arc<State>,
+    snapshots: Arc<Snapshots>,
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
+    type SnapshotData = SnapshotFile;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
+        let (meta, state, snapshots) = (self.meta.clone(), Arc::clone(&self.state), Arc::clone(&self.snapshots));
+        let written = tokio::task::spawn_blocking(move || snapshots.write(&meta, &state)).await;
+        let snapshot = written.map_err(io::Error::other)??;
+        Ok(Snapshot { meta: self.meta.clone(), snapshot })
+    }
+}
