@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 fn same<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(message: &T, golden: &Value) {
-    assert_eq!(&serde_json::to_value(message).unwrap(), golden);
-    assert_eq!(&serde_json::from_str::<T>(&golden.to_string()).unwrap(), message, "{golden}");
+    assert_eq!(&serde_json::to_value(message).expect("a message serialises"), golden);
+    assert_eq!(&serde_json::from_str::<T>(&golden.to_string()).expect("a golden message parses"), message, "{golden}");
 }
 
 fn request(request: Request, golden: &Value) {

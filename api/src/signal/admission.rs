@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::hub::Subscription;
 use super::session::Admission;
 use super::wire::{error, field_error, member, propose_error};
+use crate::app::App;
 use crate::auth::{Grant, TokenError};
 use crate::port::{MediaCommand, MediaError, MediaEvent, SessionRequest};
-use crate::server::Shared;
 
 /// How many slots a client offers first: three speakers heard, four pictures seen.
 const FIRST_POOL: PoolSize = PoolSize { audio: 3, video: 4 };
@@ -25,21 +25,21 @@ pub(super) struct Opened {
     pub(super) subscription: Subscription,
 }
 
-pub(super) async fn admit(shared: &Arc<Shared>, token: &str, meeting: &str) -> Result<Opened, ProtocolError> {
-    let grant = verify(shared, token, meeting)?;
-    let state = find(shared, &grant).await?;
+pub(super) async fn admit(app: &App, token: &str, meeting: &str) -> Result<Opened, ProtocolError> {
+    let grant = verify(app, token, meeting)?;
+    let state = find(app, &grant).await?;
     let record = running(&state, grant.meeting)?;
     // Before the session opens, so that nothing is missed after.
-    let subscription = shared.hub.subscribe(grant.meeting);
+    let subscription = app.hub.subscribe(grant.meeting);
     let session = SessionId::from_uuid(Uuid::now_v7());
     let room = record.room;
     let request = SessionRequest { session, participant: grant.participant, meeting: grant.meeting, room };
-    let handle = shared.media.open(request).map_err(|fault| match fault {
+    let handle = app.media().open(request).map_err(|fault| match fault {
         MediaError::Full | MediaError::Gone => {
             error(ErrorCode::NodeFull, "this node takes no more sessions; join through another, or try again")
         }
     })?;
-    let (node, node_epoch) = shared.media.node();
+    let (node, node_epoch) = app.media().node();
     let command = Command::OpenSession {
         meeting: grant.meeting,
         participant: grant.participant,
@@ -48,15 +48,15 @@ pub(super) async fn admit(shared: &Arc<Shared>, token: &str, meeting: &str) -> R
         node_epoch,
         worker: handle.worker,
     };
-    let written = match shared.directory.propose(Some(grant.meeting), command).await {
+    let written = match app.directory().propose(Some(grant.meeting), command).await {
         Ok(written) => written,
         Err(fault) => {
             // The session may be gone already; either way it is not open.
-            let _ = shared.media.command(session, MediaCommand::Close);
+            let _ = app.media().command(session, MediaCommand::Close);
             return Err(propose_error(&fault));
         }
     };
-    let state = shared.directory.read_local();
+    let state = app.directory().read_local();
     debug_assert!(state.revision() >= written.revision, "a write returns after it is applied here");
     let joined = Joined {
         participant: grant.participant.to_string(),
@@ -65,20 +65,20 @@ pub(super) async fn admit(shared: &Arc<Shared>, token: &str, meeting: &str) -> R
         meeting: MeetingInfo { id: grant.meeting.to_string(), name: record.name.clone() },
         roster: state.connected(grant.meeting).filter_map(member).collect(),
         revision: state.revision(),
-        ice_servers: shared.settings.ice_servers.clone(),
+        ice_servers: app.settings.ice_servers.clone(),
         pool: FIRST_POOL,
     };
     let admission = Admission { meeting: grant.meeting, participant: grant.participant, session, joined };
     Ok(Opened { admission, events: handle.events, subscription })
 }
 
-fn verify(shared: &Shared, token: &str, meeting: &str) -> Result<Grant, ProtocolError> {
+fn verify(app: &App, token: &str, meeting: &str) -> Result<Grant, ProtocolError> {
     const FIX: &str = "get a room token with POST /api/meeting/:id/join and send its `access_token`";
     if token.is_empty() {
         let message = format!("`token` is missing: {FIX}");
         return Err(field_error(ErrorCode::InvalidToken, "token", "required", message));
     }
-    let grant = shared.tokens.verify_room(token).map_err(|fault| match fault {
+    let grant = app.tokens.verify_room(token).map_err(|fault| match fault {
         TokenError::Expired => {
             let message = format!("`token` has expired: {FIX}");
             field_error(ErrorCode::TokenExpired, "token", "expired", message)
@@ -100,14 +100,13 @@ fn verify(shared: &Shared, token: &str, meeting: &str) -> Result<Grant, Protocol
 }
 
 /// The state as known here if it knows the participant, else as agreed on: the token may come from another node.
-async fn find(shared: &Shared, grant: &Grant) -> Result<Arc<State>, ProtocolError> {
-    let local = shared.directory.read_local();
+async fn find(app: &App, grant: &Grant) -> Result<Arc<State>, ProtocolError> {
+    let local = app.directory().read_local();
     let live = local.meeting(grant.meeting).is_some_and(|meeting| meeting.status == MeetingStatus::Live);
     if live && local.participant(grant.meeting, grant.participant).is_some() {
         return Ok(local);
     }
-    shared
-        .directory
+    app.directory()
         .read_linearizable()
         .await
         .map_err(|_| error(ErrorCode::NoQuorum, "no quorum of nodes answers; try again"))

@@ -49,6 +49,12 @@ pub struct Subscription {
     pub news: mpsc::Receiver<News>,
 }
 
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("meetings", &self.subscribers.lock().len()).finish_non_exhaustive()
+    }
+}
+
 impl Hub {
     /// A hub without subscribers.
     #[must_use]

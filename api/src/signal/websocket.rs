@@ -23,8 +23,8 @@ use super::admission::{Opened, admit};
 use super::hub::{News, Subscription};
 use super::session::{Admission, Output, Session};
 use super::wire::propose_error;
+use crate::app::App;
 use crate::port::{MediaCommand, MediaEvent};
-use crate::server::Shared;
 
 /// The first request must be `join` within this.
 const JOIN_WITHIN: Duration = Duration::from_secs(10);
@@ -51,9 +51,9 @@ const NEWS_AT_ONCE: usize = 64;
 const CLOSE_ATTEMPTS: u32 = 20;
 
 /// `GET /ws`.
-pub(crate) async fn upgrade(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) async fn upgrade(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade.max_message_size(READ_LIMIT).max_frame_size(READ_LIMIT).max_write_buffer_size(WRITE_LIMIT);
-    upgrade.on_upgrade(move |socket| async move { Connection::new(shared, socket).run().await })
+    upgrade.on_upgrade(move |socket| async move { Connection::new(app, socket).run().await })
 }
 
 /// What a directory operation in hand comes to.
@@ -63,7 +63,7 @@ enum Decided {
 }
 
 struct Connection {
-    shared: Arc<Shared>,
+    app: App,
     session: Session,
     sink: SplitSink<WebSocket, Message>,
     stream: SplitStream<WebSocket>,
@@ -87,10 +87,10 @@ enum Wake {
 }
 
 impl Connection {
-    fn new(shared: Arc<Shared>, socket: WebSocket) -> Self {
+    fn new(app: App, socket: WebSocket) -> Self {
         let (sink, stream) = socket.split();
         Self {
-            shared,
+            app,
             session: Session::default(),
             sink,
             stream,
@@ -106,7 +106,7 @@ impl Connection {
         let mut ping = interval(PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let join_by = now() + JOIN_WITHIN;
-        let shutdown = self.shared.shutdown.clone();
+        let shutdown = self.app.shutdown.clone();
         let mut stopping = false;
         let left = loop {
             let joined = self.session.place().is_some();
@@ -174,7 +174,7 @@ impl Connection {
     fn news(&mut self, news: &[News]) {
         let missed = news.iter().any(|news| matches!(news, News::Reset));
         if missed {
-            self.session.handle_reset(&self.shared.directory.read_local());
+            self.session.handle_reset(&self.app.directory().read_local());
             return;
         }
         self.session.handle_events(news.iter().filter_map(|news| match news {
@@ -195,15 +195,15 @@ impl Connection {
             match output {
                 Output::Send(frame) => self.send(text(&frame)).await?,
                 Output::Join { token, meeting } => {
-                    let shared = Arc::clone(&self.shared);
+                    let app = self.app.clone();
                     self.decisions.push_back(Box::pin(async move {
-                        Decided::Admission(admit(&shared, &token, &meeting).await.map(Box::new))
+                        Decided::Admission(admit(&app, &token, &meeting).await.map(Box::new))
                     }));
                 }
                 Output::Publish(tracks) => {
                     let Some((meeting, participant, session)) = self.opened else { continue };
                     let command = Command::PublishTracks { meeting, participant, session, tracks };
-                    let directory = Arc::clone(&self.shared.directory);
+                    let directory = Arc::clone(&self.app.services.directory);
                     self.decisions.push_back(Box::pin(async move {
                         let outcome = directory.propose(Some(meeting), command).await;
                         Decided::Published(outcome.map(drop).map_err(|fault| propose_error(&fault)))
@@ -222,7 +222,7 @@ impl Connection {
 
     fn media(&mut self, command: MediaCommand) {
         let Some((_, _, session)) = self.opened else { return };
-        if self.shared.media.command(session, command).is_err() {
+        if self.app.media().command(session, command).is_err() {
             self.session.handle_media_gone();
         }
     }
@@ -250,11 +250,11 @@ impl Connection {
         }
         let Some((meeting, participant, session)) = self.opened else { return };
         // Gone already when the media side closed it.
-        let _ = self.shared.media.command(session, MediaCommand::Close);
-        let left = left || !self.shared.shutdown.is_cancelled();
+        let _ = self.app.media().command(session, MediaCommand::Close);
+        let left = left || !self.app.shutdown.is_cancelled();
         let command = Command::CloseSession { meeting, participant, session, left };
         for _ in 0..CLOSE_ATTEMPTS {
-            match self.shared.directory.propose(Some(meeting), command.clone()).await {
+            match self.app.directory().propose(Some(meeting), command.clone()).await {
                 // Refused: the session is no longer the participant's, so there is nothing to close.
                 Ok(_) | Err(ProposeError::Rejected(_)) => return,
                 Err(ProposeError::Unavailable { retry_after }) => tokio::time::sleep(retry_after).await,
