@@ -47,7 +47,7 @@ pub enum ReadError {
 }
 
 /// How the Raft group looks from this node.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct RaftStatus {
     /// This node.
     pub node: NodeId,

@@ -1,3 +1,20 @@
 //! One node of Plenary: workers, links, control and the command line, around the pure cores.
 
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod driver;
+pub mod identity;
 pub mod link;
+pub mod port;
+pub mod relay_port;
+pub mod runtime;
+pub mod telemetry;
+
+/// Chooses the one implementation of cryptography for TLS and DTLS. Must come before anything that encrypts.
+pub fn install_crypto() {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    str0m::crypto::from_feature_flags().install_process_default();
+}

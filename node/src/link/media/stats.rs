@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plenary_cluster::model::NodeId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One peer's link, with counters that survive reconnections.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkStats {
     /// The other end.
     pub peer: NodeId,

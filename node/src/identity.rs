@@ -1,0 +1,75 @@
+//! How a node comes by its identity: made, loaded, or given by a member of the cluster it joins.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use plenary_cluster::model::{NodeId, Timestamp};
+
+use uuid::Uuid;
+
+use crate::link::{Identity, JoinToken, join};
+
+/// How this process comes to be a node.
+#[derive(Debug)]
+pub enum Origin {
+    /// Begin a new cluster; refused when the data folder holds a node already.
+    Init,
+    /// Join a cluster; refused when the data folder holds a node already.
+    Join {
+        /// Control endpoint of a member.
+        address: SocketAddr,
+        /// From `plenary token` on a member.
+        token: JoinToken,
+    },
+    /// Go on as the node in the data folder.
+    Resume,
+    /// Go on as the node in the data folder, or begin a new cluster.
+    InitOrResume,
+}
+
+/// The first member of every cluster. Later ones are named by log indices; index 1 is the leader's own first entry.
+pub const FIRST_NODE: NodeId = NodeId::new(1);
+
+/// Where the identity is kept.
+#[must_use]
+pub fn folder(data_dir: &Path) -> PathBuf {
+    data_dir.join("identity")
+}
+
+/// The identity of this node, and whether it begins a cluster.
+///
+/// # Errors
+/// When origin and data folder do not fit, or the cluster does not let the node in.
+pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> anyhow::Result<(Identity, bool)> {
+    let folder = folder(data_dir);
+    let found = Identity::load(&folder)?;
+    let shown = data_dir.display();
+    match (origin, found) {
+        (Origin::Resume | Origin::InitOrResume, Some(identity)) => Ok((identity, false)),
+        (Origin::Init | Origin::Join { .. }, Some(identity)) => anyhow::bail!(
+            "{shown} already holds node {} of a cluster; start it without --init and --join, or name another `data_dir`",
+            identity.node()
+        ),
+        (Origin::Resume, None) => anyhow::bail!(
+            "{shown} holds no node yet; begin a cluster with --init, or join one with --join ADDR --token T"
+        ),
+        (Origin::Init | Origin::InitOrResume, None) => {
+            let identity = Identity::found(Uuid::now_v7(), FIRST_NODE, now())?;
+            identity.store(&folder)?;
+            Ok((identity, true))
+        }
+        (Origin::Join { address, token }, None) => {
+            let identity = join(address, &token, control).await?.identity;
+            identity.store(&folder)?;
+            Ok((identity, false))
+        }
+    }
+}
+
+/// Wall-clock time, for tokens and proposals made here.
+#[expect(clippy::disallowed_methods, reason = "the one place where the node binary reads the wall clock")]
+#[must_use]
+pub fn now() -> Timestamp {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
