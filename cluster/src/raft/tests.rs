@@ -102,13 +102,19 @@ impl Cluster {
         Self { mesh, members: vec![Member { node, folder }] }
     }
 
-    /// Three voters.
+    /// Three voters, and everyone knows that the change is over: until then the founder is needed for any election.
     async fn of_three() -> Self {
         let mut cluster = Self::founded().await;
         cluster.admit().await;
         cluster.admit().await;
         for member in &cluster.members {
-            until("three voters", || member.node.status().voters.len() == 3).await;
+            let settled = || {
+                member.node.with_metrics(|metrics| {
+                    let committed = metrics.committed_membership_config.membership();
+                    committed.get_joint_config().len() == 1 && committed.voter_ids().count() == 3
+                })
+            };
+            until("three voters", settled).await;
         }
         cluster
     }

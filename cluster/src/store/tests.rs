@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use openraft::StorageError;
 use openraft::entry::RaftEntry;
@@ -9,6 +10,7 @@ use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::vote::RaftLeaderId;
 use tempfile::TempDir;
+use tokio::time::{Instant, interval};
 
 use super::*;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
@@ -46,21 +48,22 @@ fn open(folder: &Path) -> Result<Store, StoreError> {
 }
 
 /// Opens the folder once the process that had it open before has let go of it.
-fn reopen(folder: &Path) -> Result<Store, StoreError> {
-    for _ in 0..1000 {
+async fn reopen(folder: &Path) -> Result<Store, StoreError> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut tries = interval(Duration::from_millis(5));
+    loop {
         match open(folder) {
-            Err(StoreError::InUse { .. }) => std::thread::yield_now(),
+            Err(StoreError::InUse { .. }) if Instant::now() < deadline => drop(tries.tick().await),
             other => return other,
         }
     }
-    open(folder)
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_again() {
     let folder = tempfile::tempdir().expect("a folder");
     drop(fill(folder.path(), 20).await);
-    let mut store = reopen(folder.path()).expect("opens");
+    let mut store = reopen(folder.path()).await.expect("opens");
     let state = store.log.get_log_state().await.expect("read");
     assert_eq!(state.last_log_id, Some(log_id(20)));
     assert_eq!(store.log.read_vote().await.expect("read"), Some(Vote::new_committed(1, NodeId::new(1))));
@@ -73,7 +76,7 @@ async fn a_log_that_was_cut_on_purpose_opens() {
     store.log.truncate_after(Some(log_id(9))).await.expect("cut");
     store.log.purge(log_id(4)).await.expect("purged");
     drop(store);
-    let mut store = reopen(folder.path()).expect("opens");
+    let mut store = reopen(folder.path()).await.expect("opens");
     let state = store.log.get_log_state().await.expect("read");
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(4)), Some(log_id(9))));
     assert_eq!(store.log.try_get_log_entries(..).await.expect("read").len(), 5);
@@ -85,7 +88,7 @@ async fn damaged(harm: impl FnOnce(&Trees)) -> String {
     let store = fill(folder.path(), 20).await;
     harm(&store.machine_trees());
     drop(store);
-    match reopen(folder.path()) {
+    match reopen(folder.path()).await {
         Err(StoreError::Damaged { reason, .. }) => reason,
         Err(other) => panic!("refused for another reason: {other}"),
         Ok(_) => panic!("opened in spite of the damage"),
@@ -128,10 +131,10 @@ async fn a_store_whose_database_or_mark_vanished_refuses_to_open() {
     {
         let folder = tempfile::tempdir().expect("a folder");
         drop(fill(folder.path(), 20).await);
-        drop(reopen(folder.path()).expect("opens"));
+        drop(reopen(folder.path()).await.expect("opens"));
         let path = folder.path().join(gone);
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
-        let Err(StoreError::Damaged { reason: said, .. }) = reopen(folder.path()) else {
+        let Err(StoreError::Damaged { reason: said, .. }) = reopen(folder.path()).await else {
             panic!("{gone} is not missed")
         };
         assert_eq!(said, reason);
