@@ -78,7 +78,7 @@ def purity_of(name, text):
 
 
 def is_test_file(path):
-    return path.stem == "tests" or path.stem.endswith("_tests") or "tests" in path.parts
+    return path.stem in ("tests", "testing") or path.stem.endswith("_tests") or "tests" in path.parts
 
 
 def purity():

@@ -6,5 +6,4 @@ pub mod session;
 pub mod websocket;
 
 mod admission;
-mod frame;
 mod wire;

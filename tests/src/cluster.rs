@@ -1,8 +1,9 @@
 //! A cluster of real processes on loopback.
 
 use anyhow::{Context, Result};
+use plenary_participant::Options;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{Node, Rest, error_lines, until};
@@ -28,23 +29,23 @@ impl Cluster {
     /// # Errors
     /// When a node does not come up, with the end of its log.
     pub async fn start(count: usize) -> Result<Self> {
-        Self::start_with_workers(count, 1).await
+        Self::start_with(count, 1, "").await
     }
 
-    /// Starts `count` nodes with `workers` workers each.
+    /// Starts `count` nodes with `workers` workers each and more lines for the configuration's `[media]` part.
     ///
     /// # Errors
     /// As [`Cluster::start`].
-    pub async fn start_with_workers(count: usize, workers: u16) -> Result<Self> {
+    pub async fn start_with(count: usize, workers: u16, media: &'static str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix(&format!("plenary-{}-", std::process::id())).tempdir()?;
         let mut nodes = Vec::with_capacity(count);
-        let mut first = Node::new(folder.path().join("node-1"), workers)?;
+        let mut first = Node::new(folder.path().join("node-1"), workers, media)?;
         first.start(&["--init"]).await.context("node 1")?;
         nodes.push(first);
         for number in 2..=count {
             let token = nodes[0].command(&["token"]).await.context("join token")?;
             let control = nodes[0].ports().control.to_string();
-            let mut node = Node::new(folder.path().join(format!("node-{number}")), workers)?;
+            let mut node = Node::new(folder.path().join(format!("node-{number}")), workers, media)?;
             node.start(&["--join", &control, "--token", &token]).await.with_context(|| format!("node {number}"))?;
             nodes.push(node);
         }
@@ -91,12 +92,55 @@ impl Cluster {
         Ok(self.node(number).rest()?.with_token(&self.host))
     }
 
+    /// Where the HTTP side of node `number` is, for participants.
+    #[must_use]
+    pub fn base_url(&self, number: usize) -> String {
+        format!("http://{}", self.node(number).ports().http)
+    }
+
+    /// Someone who joins `meeting` through node `number`.
+    #[must_use]
+    pub fn person(&self, number: usize, meeting: &Meeting, name: &str) -> Options {
+        Options::new(self.base_url(number), &meeting.id, name)
+    }
+
+    /// The node that leads the Raft group, as node `asked` believes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn leader_seen_by(&self, asked: usize) -> Result<usize> {
+        until("a leader is known", async || {
+            let leader = self.node(asked).status().await?["raft"]["leader"].as_u64();
+            Ok(self.nodes.iter().position(|node| Some(node.ports().node) == leader).map(|index| index + 1))
+        })
+        .await
+    }
+
+    /// What node `from` handed to its media link to node `to` so far, in bytes.
+    ///
+    /// # Errors
+    /// When the node does not answer.
+    pub async fn relayed_bytes(&self, from: usize, to: usize) -> Result<u64> {
+        let status = self.node(from).status().await?;
+        let peer = self.node(to).ports().node;
+        let links = status["links"].as_array().context("links")?;
+        let bytes = |link: &Value| Some(link["datagram_bytes_sent"].as_u64()? + link["reliable_bytes_sent"].as_u64()?);
+        // No link yet, nothing sent.
+        let of = links.iter().find(|link| link["peer"].as_u64() == Some(peer));
+        of.map_or(Ok(0), |link| bytes(link).context("a link without counters"))
+    }
+
     /// A token for `user`.
     ///
     /// # Errors
     /// When the command fails.
     pub async fn user_token(&self, user: &str) -> Result<String> {
         self.node(1).command(&["token", "user", "--user", user]).await
+    }
+
+    /// Whether the process of node `number` still runs.
+    pub fn is_running(&mut self, number: usize) -> bool {
+        self.nodes[number - 1].is_running()
     }
 
     /// Kills node `number` as `kill -9` does.
@@ -135,7 +179,7 @@ impl Cluster {
     /// When the node refuses.
     pub async fn live_meeting_on(&self, number: usize) -> Result<Meeting> {
         let host = self.host(number)?;
-        let body = json!({ "meeting_name": "Test", "meeting_type": "instant" });
+        let body = json!({ "meeting_name": "Test", "meeting_type": "instant", "guests_allowed": true });
         let created = host.post("/api/meeting", body).await?.success().context("create")?;
         let id = created["data"]["id"].as_str().context("data.id")?.to_owned();
         host.post(&format!("/api/meeting/{id}/start"), json!({})).await?.success().context("start")?;

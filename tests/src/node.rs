@@ -55,6 +55,7 @@ pub struct Node {
     child: Option<Child>,
     ports: Option<Ports>,
     workers: u16,
+    media: &'static str,
 }
 
 impl Node {
@@ -62,9 +63,9 @@ impl Node {
     ///
     /// # Errors
     /// When the folder or the configuration can't be written.
-    pub(crate) fn new(folder: PathBuf, workers: u16) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf, workers: u16, media: &'static str) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let node = Self { folder, child: None, ports: None, workers };
+        let node = Self { folder, child: None, ports: None, workers, media };
         node.write_config()?;
         Ok(node)
     }
@@ -77,13 +78,14 @@ impl Node {
         let media = if self.workers == 1 { at(|ports| ports.media[0]) } else { free() };
         let text = format!(
             "data_dir = {:?}\n[http]\nlisten = {:?}\n[control]\nlisten = {:?}\n[media_link]\nlisten = {:?}\n\
-             [media]\nlisten = {media:?}\nworkers = {}\n[auth]\nguest_users = true\n\
+             [media]\nlisten = {media:?}\nworkers = {}\n{}[auth]\nguest_users = true\n\
              [log]\nfilter = \"info\"\nformat = \"text\"\n",
             self.data_dir(),
             at(|ports| ports.http),
             at(|ports| ports.control),
             at(|ports| ports.media_link),
             self.workers,
+            self.media,
         );
         fs::write(self.folder.join("node.toml"), text).context("node.toml")
     }

@@ -1,39 +1,70 @@
-// Steers what a real web client is interested in, from outside: its own wishes and the node's wish for more slots are
-// held back, the test's take their place. Everything else passes as it is.
+// Steers what a real web client is interested in, from inside its page: its own wishes and the node's wish for more slots
+// are held back, the test's take their place. Everything else passes as it is, and as quickly.
 
 /** To be called before the page is opened. Returns `wish(interest)`, which waits for the node's answer. */
 export async function steer(page) {
-  let node;
-  let last = 0;
-  const own = new Map(); // the node's number → the page's
-  const asked = new Map(); // the node's number → the test's promise
-  await page.routeWebSocket(/\/ws(\?|$)/u, (client) => {
-    node = client.connectToServer();
-    client.onMessage((text) => {
+  await page.addInitScript(install);
+  return (interest) => page.evaluate((interest) => window.steer(interest), interest);
+}
+
+/** Runs in the page before the client does: the client's WebSocket becomes one with a second voice. */
+function install() {
+  const Plain = window.WebSocket;
+  window.WebSocket = class extends Plain {
+    #last = 0;
+    #own = new Map(); // the node's number → the client's
+    #asked = new Map(); // the node's number → the test's promise
+    #client = null;
+
+    constructor(...args) {
+      super(...args);
+      super.onmessage = (event) => this.#received(event);
+      window.steer = (interest) =>
+        new Promise((resolve, reject) => {
+          this.#last += 1;
+          this.#asked.set(this.#last, (frame) => (frame.type === 'ok' ? resolve() : reject(new Error(JSON.stringify(frame)))));
+          super.send(JSON.stringify({ v: 1, id: this.#last, type: 'interest', ...interest }));
+        });
+    }
+
+    set onmessage(handler) {
+      this.#client = handler;
+    }
+
+    get onmessage() {
+      return this.#client;
+    }
+
+    send(text) {
       const request = JSON.parse(text);
       if (request.type === 'interest') {
-        client.send(JSON.stringify({ v: 1, re: request.id, type: 'ok' }));
+        queueMicrotask(() => this.#hand({ v: 1, re: request.id, type: 'ok' }));
         return;
       }
-      last += 1;
-      own.set(last, request.id);
-      node.send(JSON.stringify({ ...request, id: last }));
-    });
-    node.onMessage((text) => {
-      const frame = JSON.parse(text);
+      this.#last += 1;
+      this.#own.set(this.#last, request.id);
+      super.send(JSON.stringify({ ...request, id: this.#last }));
+    }
+
+    #hand(frame) {
+      this.#client?.({ data: JSON.stringify(frame) });
+    }
+
+    #received({ data }) {
+      const frame = JSON.parse(data);
       if (frame.type === 'pool') return;
-      if (frame.re === undefined) return void client.send(text);
-      const done = asked.get(frame.re);
-      asked.delete(frame.re);
-      if (done !== undefined) return void done(frame);
-      client.send(JSON.stringify({ ...frame, re: own.get(frame.re) ?? frame.re }));
-      own.delete(frame.re);
-    });
-  });
-  return (interest) =>
-    new Promise((resolve, reject) => {
-      last += 1;
-      asked.set(last, (frame) => (frame.type === 'ok' ? resolve() : reject(new Error(JSON.stringify(frame)))));
-      node.send(JSON.stringify({ v: 1, id: last, type: 'interest', ...interest }));
-    });
+      const done = this.#asked.get(frame.re);
+      if (done !== undefined) {
+        this.#asked.delete(frame.re);
+        done(frame);
+        return;
+      }
+      if (frame.re === undefined) {
+        this.#hand(frame);
+        return;
+      }
+      this.#hand({ ...frame, re: this.#own.get(frame.re) ?? frame.re });
+      this.#own.delete(frame.re);
+    }
+  };
 }
