@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { join, launch, seesAndHears, visit } from './lib/browser.mjs';
+import { watchHellos } from './lib/hellos.mjs';
 import { startDev } from './lib/process.mjs';
 
 let node;
@@ -22,11 +23,12 @@ function transport(page) {
   });
 }
 
-for (const [shape, args] of [
-  ['post-quantum, in two datagrams', []],
-  ['small, in one datagram', ['--disable-features=WebRtcPqcForDtls']],
+for (const [shape, args, datagrams] of [
+  ['post-quantum, in two datagrams', [], 2],
+  ['small, in one datagram', ['--disable-features=WebRtcPqcForDtls'], 1],
 ]) {
   test(`a ClientHello that is ${shape} connects`, async (t) => {
+    const hellos = await watchHellos();
     const browser = await launch(args);
     try {
       const ada = await join(await visit(browser, node.url), 'Ada');
@@ -35,7 +37,12 @@ for (const [shape, args] of [
       const agreed = await transport(ada);
       t.diagnostic(JSON.stringify(agreed));
       assert.equal(agreed.dtlsState, 'connected');
+      const seen = await hellos.stop();
+      t.diagnostic(`ClientHello fragments [offset, length, whole]: ${JSON.stringify(seen)}`);
+      const offsets = new Set(seen.map(([offset]) => offset));
+      assert.equal(offsets.size, datagrams, JSON.stringify(seen));
     } finally {
+      await hellos.stop();
       await browser.close();
     }
   });

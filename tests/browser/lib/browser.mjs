@@ -27,15 +27,23 @@ export async function eventually(what, page, condition, argument) {
   });
 }
 
-/** A page on the meeting's pre-join screen, its camera and microphone open. */
-export async function visit(browser, url, { prepare } = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 720 } });
+/**
+ * A page on the meeting's pre-join screen, its camera and microphone open unless it has no devices. `prepare` is called
+ * before the page is opened.
+ */
+export async function visit(browser, url, { prepare, devices = true, viewport = { width: 1280, height: 720 } } = {}) {
+  const context = await browser.newContext({ viewport });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
   await prepare?.(page);
+  if (!devices) {
+    await page.addInitScript(() => {
+      navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('none here', 'NotFoundError'));
+    });
+  }
   await page.goto(url);
-  await page.locator('[data-testid=meter]').waitFor();
+  await (devices ? page.locator('[data-testid=meter]') : page.getByText('Join to listen')).waitFor();
   return page;
 }
 

@@ -37,17 +37,15 @@ export async function crowd(browser, origin, meeting, names) {
 
 /** Runs in the page. */
 function install() {
-  const WIDTH = 320;
-  const HEIGHT = 180;
+  const WIDTH = 192;
+  const HEIGHT = 108;
   const gains = new Map();
   const audio = new AudioContext();
 
   /** One colour, with a mark that moves so that no two frames are alike. */
   function picture([red, green, blue]) {
-    const canvas = new OffscreenCanvas(WIDTH, HEIGHT);
-    const screen = document.body.appendChild(Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT }));
+    const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT });
     const paint = canvas.getContext('2d');
-    const show = screen.getContext('2d');
     let frame = 0;
     setInterval(() => {
       paint.fillStyle = `rgb(${red} ${green} ${blue})`;
@@ -55,9 +53,8 @@ function install() {
       paint.fillStyle = '#000';
       paint.fillRect((frame * 4) % WIDTH, HEIGHT - 12, 12, 12);
       frame += 1;
-      show.drawImage(canvas, 0, 0);
     }, 33);
-    return screen.captureStream(30).getVideoTracks()[0];
+    return canvas.captureStream(30).getVideoTracks()[0];
   }
 
   function tone(name, index) {

@@ -3,7 +3,7 @@
 /** Starts to look. `colours` maps names to [red, green, blue]. */
 export function watch(page, colours) {
   return page.evaluate((colours) => {
-    const seen = { frames: 0, right: 0, wrong: [], gaps: {}, changes: 0 };
+    const seen = { frames: 0, right: 0, wrong: [], wrongTwice: 0, gaps: {}, changes: 0 };
     const paint = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true });
 
     const nearest = ([red, green, blue]) => {
@@ -25,7 +25,8 @@ export function watch(page, colours) {
       const mid = video.dataset.slotMid;
       let before;
       let whose;
-      const look = (now) => {
+      let wasWrong = false;
+      const look = (now, frame) => {
         video.requestVideoFrameCallback(look);
         paint.drawImage(video, 0, 0, 8, 8);
         const [red, green, blue] = paint.getImageData(3, 2, 1, 1).data;
@@ -39,7 +40,13 @@ export function watch(page, colours) {
           whose = name;
           seen.frames += 1;
           if (label === name) seen.right += 1;
-          else if (seen.wrong.length < 50) seen.wrong.push({ mid, label: label ?? null, name, pixel: [red, green, blue], at: Math.round(now) });
+          else {
+            // With the slot as the client knows it: whether the announcement or the client was late.
+            const slot = window.plenary.debug().slots.find((slot) => slot.mid === mid);
+            seen.wrong.push({ label: label ?? null, name, pixel: [red, green, blue].join(' '), at: Math.round(now), rtp: frame.rtpTimestamp, slot });
+            if (wasWrong) seen.wrongTwice += 1;
+          }
+          wasWrong = label !== name;
         });
       };
       video.requestVideoFrameCallback(look);
