@@ -1,6 +1,7 @@
 //! The keyframe arbiter: many ask for a keyframe of a track, its publisher is asked rarely.
 //!
-//! One per track, at its origin. A first request goes out at once; those that come while it is unanswered are covered
+//! One per track in every shard that has it: at the origin it asks the publisher, on the way there the next shard. A
+//! first request goes out at once; those that come while it is unanswered are covered
 //! by it. Without an answer it is repeated, ever more slowly. After a keyframe, a new request waits until
 //! [`MIN_INTERVAL`] since the last one has passed: it comes from somebody who missed that keyframe.
 
