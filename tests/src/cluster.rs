@@ -186,12 +186,14 @@ impl Cluster {
         Ok(Meeting { id })
     }
 
-    /// Creates and starts a meeting, known to every running node when this returns.
+    /// Creates and starts a meeting, known to every running node when this returns. Tries again while the cluster elects
+    /// a leader, as an application should.
     ///
     /// # Errors
     /// When a node refuses or does not learn of it.
     pub async fn create_live_meeting(&self) -> Result<Meeting> {
-        let meeting = self.live_meeting_on(1).await?;
+        let create = async || self.live_meeting_on(1).await.map(Some);
+        let meeting = until("a meeting can be created", create).await?;
         for number in 1..=self.nodes.len() {
             if self.node(number).pid().is_ok() {
                 self.until_known(number, &meeting).await?;
