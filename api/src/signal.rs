@@ -6,4 +6,5 @@ pub mod session;
 pub mod websocket;
 
 mod admission;
+mod frame;
 mod wire;

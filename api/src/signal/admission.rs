@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::hub::Subscription;
 use super::session::Admission;
-use super::wire::{error, field_error, member, propose_error};
+use super::wire::{error, field_error, member_of, propose_error};
 use crate::app::App;
 use crate::auth::{Grant, TokenError};
 use crate::port::{MediaCommand, MediaError, MediaEvent, SessionRequest};
@@ -63,7 +63,7 @@ pub(super) async fn admit(app: &App, token: &str, meeting: &str) -> Result<Opene
         session: session.to_string(),
         node: node.number(),
         meeting: MeetingInfo { id: grant.meeting.to_string(), name: record.name.clone() },
-        roster: state.connected(grant.meeting).filter_map(member).collect(),
+        roster: state.roster(grant.meeting).map(|entry| member_of(&entry)).collect(),
         revision: state.revision(),
         ice_servers: app.settings.ice_servers.clone(),
         pool: FIRST_POOL,

@@ -20,8 +20,8 @@ const CAPACITY: usize = 64;
 /// What a session is told of its meeting.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
-    /// Something happened.
-    Event(Arc<Event>),
+    /// Something happened: all that is new, so that the events of one entry are never told apart.
+    Events(Arc<[Event]>),
     /// Something was missed: read the meeting anew.
     Reset,
 }
@@ -82,7 +82,7 @@ impl Hub {
             }
             let state = self.directory.read_local();
             match state.events_since(followed) {
-                Ok(events) => events.for_each(|event| self.tell(event)),
+                Ok(events) => self.tell(events),
                 Err(_) => self.reset_all(),
             }
             followed = state.revision();
@@ -90,13 +90,19 @@ impl Hub {
         }
     }
 
-    fn tell(&self, event: &Event) {
-        let Some(meeting) = meeting(&event.kind) else { return };
+    fn tell<'a>(&self, events: impl Iterator<Item = &'a Event>) {
         let mut subscribers = self.subscribers.lock();
-        let Some(subscribers) = subscribers.get_mut(&meeting) else { return };
-        let event = Arc::new(event.clone());
-        for subscriber in subscribers.values_mut() {
-            subscriber.tell(News::Event(Arc::clone(&event)));
+        let mut by_meeting: BTreeMap<MeetingId, Vec<Event>> = BTreeMap::new();
+        for event in events {
+            if let Some(meeting) = meeting(&event.kind).filter(|meeting| subscribers.contains_key(meeting)) {
+                by_meeting.entry(meeting).or_default().push(event.clone());
+            }
+        }
+        for (meeting, events) in by_meeting {
+            let events: Arc<[Event]> = events.into();
+            for subscriber in subscribers.get_mut(&meeting).into_iter().flat_map(BTreeMap::values_mut) {
+                subscriber.tell(News::Events(Arc::clone(&events)));
+            }
         }
     }
 

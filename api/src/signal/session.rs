@@ -14,19 +14,19 @@ use std::collections::VecDeque;
 use plenary_cluster::model::{MeetingId, MeetingStatus, ParticipantId, PublishedTrack, SessionId};
 use plenary_cluster::state::{Event, EventKind, State};
 use plenary_protocol::{
-    Close, ErrorCode, Interest, Joined, MAX_FRAME_BYTES, MeetingState, Pool, PoolSize, ProtocolError, Push, PushFrame,
-    Reply, ReplyFrame, Request, RequestFrame, RosterChange, ServerFrame, TrackInfo, VERSION, VideoInterest,
+    Close, ErrorCode, Joined, MAX_FRAME_BYTES, MeetingState, Pool, PoolSize, ProtocolError, Push, PushFrame, Reply,
+    ReplyFrame, Request, RequestFrame, RosterChange, ServerFrame, TrackInfo, VERSION,
 };
-use serde_json::Value;
 
-use super::wire::{error, field_error, meeting_state, member, member_of, source};
+use super::frame::{check_interest, parse};
+use super::wire::{error, field_error, meeting_state, member_of, source};
 use crate::port::{MediaClose, MediaCommand, MediaEvent};
 
 /// Requests that may wait for the join to be decided.
 pub const MAX_WAITING: usize = 32;
 
-/// Pictures that one interest may list.
-const MAX_WANTED: usize = 64;
+/// Requests that may be in line for their reply; while so many are, no more are read.
+pub const MAX_LINE: usize = 64;
 
 /// What the shell is to carry out.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +91,17 @@ enum Phase {
     Closed,
 }
 
+/// Why a session is no longer its participant's.
+#[derive(Debug, Clone, Copy)]
+enum Gone {
+    /// They opened another.
+    Replaced,
+    /// Its node was declared down.
+    Lost,
+    /// They were sent away.
+    Removed,
+}
+
 #[derive(Debug)]
 struct Place {
     id: u64,
@@ -110,6 +121,12 @@ impl Session {
     /// Returns the next thing to carry out. Drain to `None` after every input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Whether the client's next frame may be handed in. Those that may not stay in the socket.
+    #[must_use]
+    pub fn wants_input(&self) -> bool {
+        self.line.len() < MAX_LINE
     }
 
     /// Who this is and where, once joined.
@@ -182,6 +199,7 @@ impl Session {
         let mut changes = Vec::new();
         let mut revision = self.revision;
         let mut status = None;
+        let mut gone = None;
         for event in events {
             if event.revision <= self.revision {
                 continue;
@@ -189,16 +207,12 @@ impl Session {
             revision = event.revision;
             match &event.kind {
                 EventKind::ParticipantChanged { entry, .. } => {
-                    if self.is_replaced(entry.participant, entry.session) {
-                        self.close("session_replaced", "you joined again elsewhere", false, false);
-                        return;
-                    }
+                    gone = gone.or_else(|| self.taken_away(entry.participant, entry.session));
                     changes.push(RosterChange::Set { member: member_of(entry) });
                 }
                 EventKind::ParticipantLeft { participant, .. } => {
                     if self.place().is_some_and(|(_, me, _)| me == *participant) {
-                        self.close("removed", "you are no longer in the meeting", true, false);
-                        return;
+                        gone.get_or_insert(Gone::Removed);
                     }
                     changes.push(RosterChange::Left { id: participant.to_string() });
                 }
@@ -207,11 +221,20 @@ impl Session {
             }
         }
         self.revision = revision;
-        if !changes.is_empty() {
+        if !changes.is_empty() && gone.is_none() {
             self.push(Push::Roster { revision, reset: false, changes });
         }
+        // The end of a meeting dismisses everyone: that it ended says more than that one was dismissed.
         if let Some(status) = status {
             self.meeting_changed(status);
+        }
+        match gone {
+            Some(Gone::Replaced) => self.close("session_replaced", "you joined again elsewhere", false, false),
+            Some(Gone::Lost) => {
+                self.close("media_failed", "the cluster took this session for lost; join again", true, false)
+            }
+            Some(Gone::Removed) => self.close("removed", "you are no longer in the meeting", true, false),
+            None => {}
         }
     }
 
@@ -226,8 +249,7 @@ impl Session {
             self.close("session_replaced", "this session is no longer yours", true, false);
             return;
         }
-        let members = state.connected(meeting).filter_map(member);
-        let changes = members.map(|member| RosterChange::Set { member }).collect();
+        let changes = state.roster(meeting).map(|entry| RosterChange::Set { member: member_of(&entry) }).collect();
         self.revision = state.revision();
         self.push(Push::Roster { revision: self.revision, reset: true, changes });
         self.meeting_changed(Some(record.status));
@@ -357,8 +379,14 @@ impl Session {
         self.outputs.push_back(Output::Publish(tracks));
     }
 
-    fn is_replaced(&self, participant: ParticipantId, session: Option<SessionId>) -> bool {
-        self.place().is_some_and(|(_, me, mine)| me == participant && session != Some(mine))
+    /// Why this session is no longer its participant's, if it is so.
+    fn taken_away(&self, participant: ParticipantId, session: Option<SessionId>) -> Option<Gone> {
+        let (_, _, mine) = self.place().filter(|(_, me, _)| *me == participant)?;
+        match session {
+            Some(now) if now == mine => None,
+            Some(_) => Some(Gone::Replaced),
+            None => Some(Gone::Lost),
+        }
     }
 
     fn meeting_changed(&mut self, status: Option<MeetingStatus>) {
@@ -418,54 +446,6 @@ impl Session {
         self.outputs.push_back(Output::Close { left });
         self.phase = Phase::Closed;
     }
-}
-
-fn check_interest(interest: &Interest) -> Result<(), ProtocolError> {
-    let VideoInterest::Tracks { tracks } = &interest.video else { return Ok(()) };
-    if tracks.len() > MAX_WANTED {
-        let message = format!("`video.tracks` names {} tracks: name at most {MAX_WANTED}", tracks.len());
-        return Err(field_error(ErrorCode::InvalidField, "video.tracks", "too_many", message));
-    }
-    for (index, wanted) in tracks.iter().enumerate() {
-        if wanted.participant.parse::<ParticipantId>().is_err() {
-            let path = format!("video.tracks.{index}.participant");
-            let message = format!("`{path}` is no participant id: take it from the roster");
-            return Err(field_error(ErrorCode::InvalidField, &path, "invalid", message));
-        }
-    }
-    Ok(())
-}
-
-/// Reads a frame; on failure says what is wrong, and which request it was if that can be told.
-fn parse(text: &str) -> Result<RequestFrame, (u64, ProtocolError)> {
-    let value: Value = serde_json::from_str(text).map_err(|fault| {
-        let message = format!("not JSON ({fault}): send one JSON object in each text frame");
-        (0, error(ErrorCode::MalformedMessage, message))
-    })?;
-    let id = value.get("id").and_then(Value::as_u64).unwrap_or(0);
-    let missing = |field: &str, what: &str| {
-        let message = format!("`{field}` is missing or wrong: {what}");
-        (id, field_error(ErrorCode::MalformedMessage, field, "invalid", message))
-    };
-    if value.get("v").and_then(Value::as_u64) != Some(u64::from(VERSION)) {
-        let message = format!("`v` must be {VERSION}, the version spoken here");
-        return Err((id, field_error(ErrorCode::UnsupportedVersion, "v", "unsupported", message)));
-    }
-    if value.get("id").and_then(Value::as_u64).is_none() {
-        return Err(missing("id", "number each request with a positive whole number"));
-    }
-    let Some(kind) = value.get("type").and_then(Value::as_str) else {
-        return Err(missing("type", "name the request, for example \"join\""));
-    };
-    let kind = kind.to_owned();
-    serde_json::from_value(value).map_err(|fault| {
-        let fault = fault.to_string();
-        if fault.starts_with("unknown variant") && fault.contains(&format!("`{kind}`")) {
-            let message = format!("`type` {kind:?} is not known here: see the protocol's list of requests");
-            return (id, field_error(ErrorCode::UnknownType, "type", "unknown", message));
-        }
-        (id, error(ErrorCode::MalformedMessage, format!("`{kind}` request: {fault}")))
-    })
 }
 
 #[cfg(test)]

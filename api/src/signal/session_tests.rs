@@ -223,10 +223,56 @@ fn the_end_of_the_meeting_ends_the_connection() {
 }
 
 #[test]
+fn the_end_of_the_meeting_says_more_than_the_dismissal_that_comes_with_it() {
+    let mut session = joined();
+    let left = EventKind::ParticipantLeft { meeting: meeting(), participant: participant(ME) };
+    let ended = EventKind::MeetingChanged { meeting: meeting(), status: Some(MeetingStatus::Ended) };
+    session.handle_events(&[
+        Event { revision: 11, ordinal: 0, kind: left },
+        Event { revision: 11, ordinal: 1, kind: ended },
+    ]);
+    let said = format!("{:?}", drain(&mut session));
+    assert!(said.contains("meeting_ended") && !said.contains("removed"), "{said}");
+}
+
+#[test]
+fn who_was_taken_for_lost_is_asked_to_join_again() {
+    let mut session = joined();
+    session.handle_events(&[changed(11, ME, None)]);
+    let said = format!("{:?}", drain(&mut session));
+    assert!(said.contains("media_failed") && said.contains("rejoin: true"), "{said}");
+}
+
+#[test]
+fn no_more_is_read_while_too_many_replies_are_owed() {
+    let mut session = joined();
+    for id in 2..2 + u64::try_from(MAX_LINE).unwrap() {
+        assert!(session.wants_input());
+        session.handle_text(&format!(r#"{{"v":1,"id":{id},"type":"publish","tracks":[]}}"#));
+    }
+    assert!(!session.wants_input());
+    session.handle_published(Ok(()));
+    assert!(session.wants_input());
+}
+
+#[test]
 fn leaving_is_answered_before_the_connection_closes() {
     let mut session = joined();
     session.handle_text(r#"{"v":1,"id":2,"type":"leave"}"#);
     let outputs = drain(&mut session);
     assert_eq!(replies(&outputs), [2]);
     assert_eq!(outputs.last(), Some(&Output::Close { left: true }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_a_session_panic(texts in proptest::collection::vec("\\PC{0,60}", 0..8), kind in "[a-z]{4,9}") {
+        for mut session in [Session::default(), joined()] {
+            for (id, text) in (2_u64..).zip(&texts) {
+                session.handle_text(text);
+                session.handle_text(&serde_json::json!({"v": 1, "id": id, "type": kind, "sdp": text}).to_string());
+            }
+            drain(&mut session);
+        }
+    }
 }

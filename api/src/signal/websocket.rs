@@ -1,6 +1,6 @@
 //! The loop around one [`Session`]: a WebSocket at `/ws`. It reads, hands in, carries out, and decides nothing.
 //!
-//! Every queue is bounded: a client that does not read for [`SEND_WITHIN`] is cut off.
+//! Every queue is bounded: a client that does not read for five seconds is cut off.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Connection {
                 Some(decided) = self.decisions.next() => Wake::Decided(decided),
                 event = receive(&mut self.events), if self.events.is_some() => Wake::Media(event),
                 news = receive_news(&mut self.subscription), if self.subscription.is_some() => Wake::News(news),
-                frame = self.stream.next() => Wake::Frame(frame),
+                frame = self.stream.next(), if self.session.wants_input() => Wake::Frame(frame),
                 _ = ping.tick() => Wake::Ping,
                 () = tokio::time::sleep_until(join_by), if !joined => Wake::JoinDeadline,
             };
@@ -177,9 +177,9 @@ impl Connection {
             self.session.handle_reset(&self.app.directory().read_local());
             return;
         }
-        self.session.handle_events(news.iter().filter_map(|news| match news {
-            News::Event(event) => Some(event.as_ref()),
-            News::Reset => None,
+        self.session.handle_events(news.iter().flat_map(|news| match news {
+            News::Events(events) => events.iter(),
+            News::Reset => [].iter(),
         }));
     }
 

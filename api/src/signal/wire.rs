@@ -1,7 +1,7 @@
 //! Between the directory's words and the protocol's. Pure.
 
 use plenary_cluster::directory::ProposeError;
-use plenary_cluster::model::{MeetingStatus, Participant, PublishedTrack, Role, Source};
+use plenary_cluster::model::{MeetingStatus, PublishedTrack, Role, Source};
 use plenary_cluster::state::{Rejection, RosterEntry};
 use plenary_protocol::{ErrorCode, FieldError, MeetingState, Member, ProtocolError, SourceName, TrackInfo};
 
@@ -85,19 +85,7 @@ fn tracks(published: &[PublishedTrack]) -> Vec<TrackInfo> {
     published.iter().map(|track| TrackInfo { source: source_name(track.source), muted: track.muted }).collect()
 }
 
-/// A connected participant, as others see them.
-pub(super) fn member(participant: &Participant) -> Option<Member> {
-    let session = participant.session.as_ref()?;
-    Some(Member {
-        id: participant.id.to_string(),
-        name: participant.name.clone(),
-        role: role_name(participant.role).to_owned(),
-        tracks: tracks(&session.tracks),
-        reconnecting: false,
-    })
-}
-
-/// A participant, as an event has them.
+/// A participant, as others see them.
 pub(super) fn member_of(entry: &RosterEntry) -> Member {
     Member {
         id: entry.participant.to_string(),
