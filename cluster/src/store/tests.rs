@@ -13,7 +13,9 @@ use tempfile::TempDir;
 use tokio::time::{Instant, interval};
 
 use super::*;
+use crate::model::Timestamp;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::state::{Command, Proposal, ProposalId};
 
 struct Builder;
 
@@ -147,4 +149,16 @@ fn a_folder_of_another_node_is_refused() {
     drop(open(folder.path()).expect("opens"));
     let refused = Store::open(folder.path(), NodeId::new(2)).err().expect("refused").to_string();
     assert!(refused.contains("belongs to node 1, not to node 2"), "{refused}");
+}
+
+/// What is on disk is a promise: a change here needs a new schema version of the record.
+#[test]
+fn an_entry_on_disk_is_these_bytes() {
+    let id = ProposalId { proposer: NodeId::new(3), epoch: 5, sequence: 300 };
+    let command = Command::NodeDown { node: NodeId::new(6), epoch: 8 };
+    let proposal = Proposal { id, time: Timestamp::from_millis(1000), command };
+    let entry = Entry::new_normal(log_id(9), proposal);
+    let bytes = crate::record::encode(&entry).expect("encodes");
+    assert_eq!(bytes[5..], [1, 1, 9, 1, 3, 5, 251, 44, 1, 251, 208, 7, 2, 6, 8]);
+    assert_eq!(crate::record::decode::<Entry>(&bytes).expect("decodes"), entry);
 }
