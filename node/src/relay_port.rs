@@ -58,11 +58,9 @@ impl MediaSink for WorkerSink {
         }
     }
 
-    fn reliable(&self, from: NodeId, bytes: Bytes) {
-        let Some(mailbox) = self.route(&bytes) else { return };
-        if mailbox.control(Message::Encoded { from, bytes }).is_err() {
-            counter!("plenary_relay_dropped_total", "kind" => "control").increment(1);
-        }
+    fn reliable(&self, from: NodeId, bytes: &Bytes) -> bool {
+        let Some(mailbox) = self.route(bytes) else { return true };
+        mailbox.control(Message::Encoded { from, bytes: bytes.clone() }).is_ok()
     }
 }
 

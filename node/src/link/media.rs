@@ -54,8 +54,8 @@ pub trait MediaSink: Send + Sync + 'static {
     fn down(&self, peer: NodeId, reason: DownReason);
     /// A datagram arrived; others may be lost or late.
     fn datagram(&self, peer: NodeId, payload: Bytes);
-    /// A reliable frame arrived, in the order it was sent.
-    fn reliable(&self, peer: NodeId, payload: Bytes);
+    /// A reliable frame arrived, in the order it was sent. False when there is no room for it now: it is offered again.
+    fn reliable(&self, peer: NodeId, payload: &Bytes) -> bool;
 }
 
 /// Why a link went down.

@@ -31,11 +31,17 @@ impl Inlet {
         self.sink.datagram(self.peer, payload);
     }
 
-    fn reliable(&self, payload: bytes::Bytes) {
+    /// Waits while the sink is full: the peer is slowed down by the stream's flow control, and nothing is lost.
+    async fn reliable(&self, payload: bytes::Bytes) {
         self.counters.reliable_received.add(payload.len());
-        self.sink.reliable(self.peer, payload);
+        while !self.sink.reliable(self.peer, &payload) {
+            tokio::time::sleep(FULL_RETRY).await;
+        }
     }
 }
+
+/// How soon a full sink is offered a frame again.
+const FULL_RETRY: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// The reliable streams of a link: ours if we have opened it already, and the peer's after its first frame.
 pub(crate) struct ReliableStreams {
@@ -103,7 +109,7 @@ async fn write_oversize(
 async fn read_reliable(mut recv: RecvStream, inlet: Inlet, they_want: watch::Sender<bool>) -> Result<(), StreamError> {
     loop {
         match wire::read_frame(&mut recv).await? {
-            Frame::Data(payload) => inlet.reliable(payload),
+            Frame::Data(payload) => inlet.reliable(payload).await,
             Frame::Wanted(wanted) => {
                 they_want.send_replace(wanted);
             }

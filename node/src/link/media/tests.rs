@@ -55,8 +55,9 @@ impl MediaSink for Book {
         self.write(peer, Seen::Datagram(peer.number(), payload), true);
     }
 
-    fn reliable(&self, peer: NodeId, payload: Bytes) {
-        self.write(peer, Seen::Reliable(peer.number(), payload), true);
+    fn reliable(&self, peer: NodeId, payload: &Bytes) -> bool {
+        self.write(peer, Seen::Reliable(peer.number(), payload.clone()), true);
+        true
     }
 }
 
