@@ -76,7 +76,7 @@ pub enum StoreError {
     /// What is there is not what was acknowledged. Serving or voting from it could lose what others rely on.
     #[error(
         "data folder {path} is damaged: {reason}; this node must neither serve nor vote from it: \
-         move the folder away and join the cluster anew (the node gets a new id)"
+         move the node's whole `data_dir` away, its identity included, and join the cluster anew (it gets a new id)"
     )]
     Damaged {
         /// Which folder.

@@ -36,16 +36,48 @@ pub fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("identity")
 }
 
-/// The identity of this node, and whether it begins a cluster.
+/// Where it is noted that the node's store was there once.
+fn store_note(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join("store-made")
+}
+
+/// Whether this node had a store before. One that comes back without it would vote as if it had promised nothing.
+///
+/// # Errors
+/// When it had one and `store` is gone.
+pub fn had_store(data_dir: &Path, store: &Path) -> anyhow::Result<bool> {
+    let had = store_note(data_dir).exists();
+    if had && !store.exists() {
+        anyhow::bail!(
+            "{} is gone, but this node is a member with promises to keep: bring the folder back, or move all of {} away \
+             and join the cluster anew (the node gets a new id)",
+            store.display(),
+            data_dir.display()
+        );
+    }
+    Ok(had)
+}
+
+/// Notes that the node's store is there.
+///
+/// # Errors
+/// When the note can't be made to last.
+pub fn note_store(data_dir: &Path) -> std::io::Result<()> {
+    let note = std::fs::File::create(store_note(data_dir))?;
+    note.sync_all()?;
+    std::fs::File::open(folder(data_dir))?.sync_all()
+}
+
+/// The identity of this node.
 ///
 /// # Errors
 /// When origin and data folder do not fit, or the cluster does not let the node in.
-pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> anyhow::Result<(Identity, bool)> {
+pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> anyhow::Result<Identity> {
     let folder = folder(data_dir);
     let found = Identity::load(&folder)?;
     let shown = data_dir.display();
     match (origin, found) {
-        (Origin::Resume | Origin::InitOrResume, Some(identity)) => Ok((identity, false)),
+        (Origin::Resume | Origin::InitOrResume, Some(identity)) => Ok(identity),
         (Origin::Init | Origin::Join { .. }, Some(identity)) => anyhow::bail!(
             "{shown} already holds node {} of a cluster; start it without --init and --join, or name another `data_dir`",
             identity.node()
@@ -56,12 +88,12 @@ pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> any
         (Origin::Init | Origin::InitOrResume, None) => {
             let identity = Identity::found(Uuid::now_v7(), FIRST_NODE, now())?;
             identity.store(&folder)?;
-            Ok((identity, true))
+            Ok(identity)
         }
         (Origin::Join { address, token }, None) => {
             let identity = join(address, &token, control).await?.identity;
             identity.store(&folder)?;
-            Ok((identity, false))
+            Ok(identity)
         }
     }
 }

@@ -64,15 +64,11 @@ impl Node {
             .map_err(|error| anyhow::anyhow!("`data_dir`: {}: {error}", config.data_dir.display()))?;
         let listen = control_address(&config)?;
         let control = advertised(listen, config.control.advertise);
-        let (identity, begins) = identity::obtain(origin, &config.data_dir, control).await?;
-        let identity = Arc::new(identity);
+        let identity = Arc::new(identity::obtain(origin, &config.data_dir, control).await?);
         let id = identity.node();
 
         let control_link = Arc::new(ControlLink::bind(listen, Arc::clone(&identity))?);
         let directory = start_directory(&config, id, control, &control_link).await?;
-        if begins {
-            directory.initialize().await?;
-        }
         let sink = Arc::new(WorkerSink::default());
         let media_link = Arc::new(MediaLink::bind(
             config.media_link.listen,
@@ -263,8 +259,14 @@ async fn start_directory(
 ) -> anyhow::Result<Arc<RaftNode>> {
     let rpc: Arc<dyn Rpc> = Arc::clone(link) as _;
     let data_dir = config.data_dir.join("raft");
+    let had_store = identity::had_store(&config.data_dir, &data_dir)?;
     let options = Options { id, data_dir, control_address: control, clock: Clock::system(), rpc };
     let directory = RaftNode::start(options).await?;
+    // A founder that was cut off before it had founded anything does so now.
+    if !had_store && id == identity::FIRST_NODE && !directory.is_initialized().await? {
+        directory.initialize().await?;
+    }
+    identity::note_store(&config.data_dir)?;
     link.serve(Arc::new(Member(Arc::clone(&directory))));
     Ok(directory)
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use plenary_cluster::directory::Directory;
@@ -16,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 /// News a session may be behind before it has to read the meeting anew.
 const CAPACITY: usize = 64;
+
+/// How soon one that is behind is reminded, should nothing else happen.
+const REMIND_AFTER: Duration = Duration::from_millis(200);
 
 /// What a session is told of its meeting.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +83,7 @@ impl Hub {
             tokio::select! {
                 () = cancelled.cancelled() => return,
                 changed = revisions.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(REMIND_AFTER), if self.is_anyone_behind() => {}
             }
             let state = self.directory.read_local();
             match state.events_since(followed) {
@@ -108,6 +113,10 @@ impl Hub {
 
     fn reset_all(&self) {
         self.subscribers.lock().values_mut().flat_map(BTreeMap::values_mut).for_each(|one| one.behind = true);
+    }
+
+    fn is_anyone_behind(&self) -> bool {
+        self.subscribers.lock().values().flat_map(BTreeMap::values).any(|one| one.behind)
     }
 
     fn remind(&self) {

@@ -138,6 +138,12 @@ impl Session {
         }
     }
 
+    /// Whether no join has been asked for, or the last one was refused.
+    #[must_use]
+    pub const fn awaits_join(&self) -> bool {
+        matches!(self.phase, Phase::New)
+    }
+
     /// Takes in a text frame from the client.
     pub fn handle_text(&mut self, text: &str) {
         if matches!(self.phase, Phase::Closed) {

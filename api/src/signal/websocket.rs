@@ -109,7 +109,7 @@ impl Connection {
         let shutdown = self.app.shutdown.clone();
         let mut stopping = false;
         let left = loop {
-            let joined = self.session.place().is_some();
+            let awaits_join = self.session.awaits_join();
             let wake = tokio::select! {
                 () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
                 Some(decided) = self.decisions.next() => Wake::Decided(decided),
@@ -117,7 +117,7 @@ impl Connection {
                 news = receive_news(&mut self.subscription), if self.subscription.is_some() => Wake::News(news),
                 frame = self.stream.next(), if self.session.wants_input() => Wake::Frame(frame),
                 _ = ping.tick() => Wake::Ping,
-                () = tokio::time::sleep_until(join_by), if !joined => Wake::JoinDeadline,
+                () = tokio::time::sleep_until(join_by), if awaits_join => Wake::JoinDeadline,
             };
             stopping |= matches!(wake, Wake::Shutdown);
             if let ControlFlow::Break(left) = self.handle(wake).await {

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
-/// How often a leader tells its followers that it lives.
-pub(super) const HEARTBEAT: Duration = Duration::from_millis(100);
+/// How often a leader tells its followers that it lives. openraft gives up on an answer after the same time, and only
+/// answers keep a quorum and a node alive: so this is also the longest round trip a cluster bears.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// Bounds of the election timeout. A follower campaigns once it has heard nothing for the leader's lease, which
 /// openraft takes to be the upper bound, plus a random time between the two: 900 to 1200 ms. So a busy two-core
-/// machine may miss eight heartbeats in a row before anybody moves, and after a kill -9 of the leader there is a new
+/// machine may miss four heartbeats in a row before anybody moves, and after a kill -9 of the leader there is a new
 /// one, with a lost race between two candidates (300 to 600 ms more) included, within two seconds.
 pub(super) const ELECTION_MIN: Duration = Duration::from_millis(300);
 /// See [`ELECTION_MIN`].

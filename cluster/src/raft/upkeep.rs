@@ -118,6 +118,10 @@ impl RaftNode {
 /// What should change next about the membership: a newcomer becomes a learner, learners become voters.
 fn next_change(metrics: &RaftMetrics<TypeConfig>, state: &State) -> Option<ChangeMembers<NodeId, Member>> {
     let membership = metrics.membership_config.membership();
+    if membership.get_joint_config().len() > 1 {
+        // The second step of a change was lost, with its caller or with the leader: take it now.
+        return Some(ChangeMembers::AddVoterIds(BTreeSet::new()));
+    }
     let newcomer = state.admitted().find(|(id, _)| membership.get_node(id).is_none());
     if let Some((id, control)) = newcomer {
         let control = state.control_address(id).unwrap_or(control);

@@ -58,7 +58,11 @@ impl Syncer {
     pub(super) fn start(db: sled::Db, folder: &Path, mark_file: MarkFile, mark: Mark) -> io::Result<Self> {
         let file = File::open(folder.join("db"))?;
         let (queue, requests) = sync_channel(QUEUE);
-        let worker = Worker { db, file, mark_file, mark, failed: None };
+        let mut worker = Worker { db, file, mark_file, mark, failed: None };
+        // What was written and not synced before a crash counts as durable from here on: make it so.
+        worker.db.flush().map_err(io::Error::from)?;
+        worker.file.sync_data()?;
+        worker.mark_file.write(mark)?;
         thread::Builder::new().name("raft-fsync".to_owned()).spawn(move || worker.run(&requests))?;
         Ok(Self { queue })
     }
