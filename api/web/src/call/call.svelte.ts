@@ -5,6 +5,7 @@ import type { Close, Interest, Joined, SlotAnnouncement, TrackInfo } from '../pr
 import { SignalError, type Wire } from '../protocol/signal';
 import { ApiError, browserName, type Api, type Grant } from '../rest/api';
 import { backoffMs } from './backoff';
+import { contributor } from './contributor';
 import { applyRoster, EMPTY_ROSTER, rosterOf, type Roster } from './roster';
 import { Session, type SessionEvents } from './session';
 import { SlotTable, type SlotKind, type SlotView } from './slots';
@@ -112,7 +113,12 @@ export class Call {
       this.seen = true;
       performance.mark('plenary:first-remote-frame');
     }
-    if (this.#table.frameShown(mid, rtpTimestamp)) this.slots = this.#table.view();
+    if (this.#table.frameShown(mid, rtpTimestamp, this.#contributor(mid, rtpTimestamp))) this.slots = this.#table.view();
+  }
+
+  #contributor(mid: string, rtpTimestamp: number | undefined): string | undefined {
+    const receiver = this.pc?.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver;
+    return contributor(receiver?.getContributingSources() ?? [], rtpTimestamp, this.roster.members.keys());
   }
 
   slotOf(participant: string, source: 'camera' | 'screen'): string | undefined {

@@ -140,12 +140,17 @@ export class Session {
     await this.#negotiate(this.#peer.offer()).catch(ignoreRefusal);
   }
 
+  /** Nobody hears what the cluster does not know of: while it can't decide, ask again, unless there is something newer. */
   async #sendPublish(tracks: TrackInfo[]): Promise<void> {
-    try {
-      await this.#signal.publish(tracks);
-      this.events.published(tracks);
-    } catch (error) {
-      ignoreRefusal(error);
+    while (!this.#over && !this.#publish.superseded) {
+      try {
+        await this.#signal.publish(tracks);
+        this.events.published(tracks);
+        return;
+      } catch (error) {
+        if (!(error instanceof SignalError) || error.code !== 'NO_QUORUM') return ignoreRefusal(error);
+        await wait(error.body.retry_after_ms ?? PUBLISH_AGAIN_MS);
+      }
     }
   }
 
@@ -202,6 +207,9 @@ function hasRelay(servers: Grant['iceServers']): boolean {
 function ignoreRefusal(error: unknown): void {
   if (!(error instanceof Error)) throw error;
 }
+
+/** When the node does not say how soon to ask again. */
+const PUBLISH_AGAIN_MS = 1000;
 
 function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));

@@ -22,12 +22,12 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 1000));
     expect(shown(table, '4')).toBeUndefined();
-    expect(table.frameShown('4', 1000)).toBe(true);
+    expect(table.frameShown('4', 1000, undefined)).toBe(true);
     table.announce(said('4', 2, 'bob', 91_000));
-    expect(table.frameShown('4', 88_000)).toBe(false);
+    expect(table.frameShown('4', 88_000, undefined)).toBe(false);
     expect(shown(table, '4')).toBe('ada');
     expect(table.videoSlotOf('ada', 'camera')).toBe('4');
-    expect(table.frameShown('4', 94_000)).toBe(true);
+    expect(table.frameShown('4', 94_000, undefined)).toBe(true);
     expect(shown(table, '4')).toBe('bob');
     expect(table.videoSlotOf('ada', 'camera')).toBeUndefined();
   });
@@ -38,9 +38,9 @@ describe('SlotTable', () => {
     table.announce(said('4', 1, 'ada', 100));
     table.announce(said('4', 2, 'bob', 200));
     table.announce(said('4', 3, 'cyd', 300));
-    table.frameShown('4', 150);
+    table.frameShown('4', 150, undefined);
     expect(shown(table, '4')).toBe('ada');
-    table.frameShown('4', 310);
+    table.frameShown('4', 310, undefined);
     expect(shown(table, '4')).toBe('cyd');
     expect(table.view()[0]?.pending).toBe(false);
   });
@@ -58,11 +58,11 @@ describe('SlotTable', () => {
     table.announce(said('1', 1, 'ada', 5, 'microphone'));
     expect(shown(table, '1')).toBe('ada');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', 10);
+    table.frameShown('4', 10, undefined);
     table.announce(said('4', 2, 'bob', 99_999));
     table.announce(said('4', 3));
     expect(shown(table, '4')).toBeUndefined();
-    expect(table.frameShown('4', 99_999)).toBe(false);
+    expect(table.frameShown('4', 99_999, undefined)).toBe(false);
   });
 
   it('ignores generations it has seen', () => {
@@ -70,7 +70,7 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.announce(said('4', 2, 'bob', 10));
     table.announce(said('4', 1, 'ada', 5));
-    table.frameShown('4', 10);
+    table.frameShown('4', 10, undefined);
     expect(shown(table, '4')).toBe('bob');
   });
 
@@ -78,7 +78,7 @@ describe('SlotTable', () => {
     const table = new SlotTable();
     table.announce(said('9', 1, 'ada', 10));
     table.add('9', 'video');
-    table.frameShown('9', 12);
+    table.frameShown('9', 12, undefined);
     expect(table.videoSlotOf('ada', 'camera')).toBe('9');
   });
 
@@ -86,7 +86,7 @@ describe('SlotTable', () => {
     const table = new SlotTable();
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', undefined);
+    table.frameShown('4', undefined, undefined);
     expect(shown(table, '4')).toBe('ada');
   });
 
@@ -95,10 +95,32 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.add('5', 'video');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', 10);
+    table.frameShown('4', 10, undefined);
     table.announce(said('4', 2, 'bob', 500));
     table.announce(said('5', 1, 'ada', 10));
-    table.frameShown('5', 10);
+    table.frameShown('5', 10, undefined);
     expect(table.videoSlotOf('ada', 'camera')).toBe('5');
+  });
+
+  it('believes a late announcement at once when its frame is on the screen already', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    table.frameShown('4', 1000, undefined);
+    table.frameShown('4', 94_000, undefined);
+    table.announce(said('4', 2, 'bob', 91_000));
+    expect(shown(table, '4')).toBe('bob');
+  });
+
+  it('believes the packets before the announcement, and stays right when it comes', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    table.frameShown('4', 1000, 'ada');
+    expect(table.frameShown('4', 91_000, 'bob')).toBe(true);
+    expect(shown(table, '4')).toBe('bob');
+    table.announce(said('4', 2, 'bob', 91_000));
+    expect(table.frameShown('4', 94_000, 'bob')).toBe(false);
+    expect(shown(table, '4')).toBe('bob');
   });
 });

@@ -20,6 +20,8 @@ interface Slot {
   shown: Occupant | undefined;
   /** Announced, not on the screen yet; oldest first. */
   pending: SlotAnnouncement[];
+  /** RTP timestamp of the frame on the screen. */
+  frame: number | undefined;
 }
 
 export interface SlotView {
@@ -45,7 +47,7 @@ export class SlotTable {
   /** A slot can be played. It may have been announced before: messages are quicker than session descriptions. */
   add(mid: string, kind: SlotKind): void {
     const slot = this.#slots.get(mid);
-    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [] });
+    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [], frame: undefined });
     else slot.kind = kind;
   }
 
@@ -63,23 +65,30 @@ export class SlotTable {
     }
     slot.pending.push(announcement);
     if (slot.pending.length > MAX_PENDING) slot.pending.shift();
+    // The frame may have been quicker than the message.
+    if (slot.frame !== undefined) this.frameShown(mid, slot.frame, undefined);
   }
 
   /**
    * A frame is on the screen. `rtpTimestamp` is undefined where the browser does not tell: then the newest announcement
-   * is believed. Returns true when the slot shows someone else now.
+   * is believed. `contributor` is whose packets the frame came in, where the browser tells: it overrules an announcement
+   * that has not arrived yet. Returns true when the slot shows someone else now.
    */
-  frameShown(mid: string, rtpTimestamp: number | undefined): boolean {
+  frameShown(mid: string, rtpTimestamp: number | undefined, contributor: string | undefined): boolean {
     const slot = this.#slots.get(mid);
     if (slot === undefined) return false;
+    slot.frame = rtpTimestamp;
     const due = slot.pending.findLastIndex(
       (next) => rtpTimestamp === undefined || reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp),
     );
     const newest = slot.pending[due];
-    if (newest === undefined) return false;
-    slot.pending.splice(0, due + 1);
-    slot.shown = occupant(newest);
-    return true;
+    if (newest !== undefined) {
+      slot.pending.splice(0, due + 1);
+      slot.shown = occupant(newest);
+    }
+    const overruled = contributor !== undefined && slot.shown?.participant !== contributor;
+    if (overruled) slot.shown = { participant: contributor, source: 'camera', generation: slot.announced?.generation ?? 0 };
+    return newest !== undefined || overruled;
   }
 
   /** The video slot that shows this source on the screen now. Of two, the newer announcement is right. */

@@ -7,6 +7,11 @@ export class Latest<T> {
   /** `send` failing is its own business: it must not throw for what the next declaration mends. */
   constructor(private readonly send: (value: T) => Promise<void>) {}
 
+  /** Whether a newer declaration waits. */
+  get superseded(): boolean {
+    return this.#next !== undefined;
+  }
+
   declare(value: T): void {
     this.#next = { value };
     if (!this.#running) void this.#run();

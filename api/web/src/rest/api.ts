@@ -52,7 +52,7 @@ export class Api {
 
   /** Makes a meeting that anyone with the link can join, and returns its id. */
   async createMeeting(name: string): Promise<string> {
-    const data = await this.#post('/api/meeting', { meeting_name: name, meeting_type: 'instant', meeting_meta_data: { virtual: true } });
+    const data = await this.#post('/api/meeting', { meeting_name: name, meeting_type: 'instant', guests_allowed: true, meeting_meta_data: { virtual: true } });
     const id = text(data, 'id');
     if (id === undefined) throw new ApiError(200, 'UNREADABLE_REPLY', 'The server gave no meeting id.');
     return id;
