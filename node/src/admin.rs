@@ -24,6 +24,9 @@ use crate::port::MediaPort;
 /// How long one conversation may take.
 const CONVERSATION: Duration = Duration::from_secs(5);
 
+/// How soon the door opens again after the system refused to open it.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
 /// The longest request, in bytes.
 const LONGEST_REQUEST: u64 = 1024;
 
@@ -90,7 +93,11 @@ impl Admin {
             tokio::select! {
                 () = cancelled.cancelled() => break,
                 accepted = listener.accept() => {
-                    let (stream, _) = accepted?;
+                    let Ok((stream, _)) = accepted else {
+                        // Out of descriptors, most likely: an operator's question must not end the node.
+                        tokio::time::sleep(ACCEPT_AGAIN).await;
+                        continue;
+                    };
                     // One at a time: an operator asks seldom, and a slow one is cut off.
                     if tokio::time::timeout(CONVERSATION, self.converse(stream)).await.is_err() {
                         tracing::debug!("operator's request timed out");

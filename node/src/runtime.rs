@@ -292,13 +292,16 @@ impl Registrar {
     async fn run(self, cancelled: CancellationToken) -> anyhow::Result<()> {
         let mut revisions = self.directory.revisions();
         loop {
+            if self.directory.must_register() {
+                tracing::warn!("this node was declared down; registering anew");
+                tokio::select! {
+                    () = cancelled.cancelled() => return Ok(()),
+                    registered = self.register() => registered?,
+                }
+            }
             tokio::select! {
                 () = cancelled.cancelled() => return Ok(()),
                 changed = revisions.changed() => if changed.is_err() { return Ok(()) },
-            }
-            if self.directory.must_register() {
-                tracing::warn!("this node was declared down; registering anew");
-                self.register().await?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
 use bytes::Bytes;
@@ -138,7 +138,10 @@ impl Inbox {
     pub(super) fn acknowledge(&self) {
         let mut counter = [0; 8];
         let _ = rustix::io::read(&self.wake.fd, &mut counter);
-        self.wake.pending.store(false, Ordering::Release);
+        // The swap and the fence keep the queues from being looked at before the flag is down: a message left in between
+        // would wake nobody.
+        self.wake.pending.swap(false, Ordering::AcqRel);
+        fence(Ordering::SeqCst);
     }
 
     /// The next message, decisions before media.
