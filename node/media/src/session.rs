@@ -201,6 +201,11 @@ impl Session {
         }
     }
 
+    /// Whether ICE and DTLS are done: before, nothing that is sent arrives.
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// The index in [`Session::slots`] of the n-th slot of a kind.
     pub(crate) fn slot_index(&self, kind: MediaKind, number: usize) -> Option<usize> {
         let of_kind = self.slots.iter().enumerate().filter(|(_, slot)| slot.kind == kind);

@@ -79,6 +79,7 @@ impl Sfu {
                 if let Some(session) = self.sessions.get_mut(key) {
                     self.effects.touch(key, session);
                 }
+                self.with_shard(room, |shard, _| shard.session_changed());
             }
             Happening::Packet(source, packet) => {
                 self.effects.stats.packets_received += 1;

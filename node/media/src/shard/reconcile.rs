@@ -29,6 +29,10 @@ impl Shard {
     /// Gives a session's slots what it wants most. Video tracks that are new in a slot join `awaited`.
     fn assign(&self, hub: &mut Hub<'_>, key: SessionKey, awaited: &mut Vec<TrackId>) {
         let Some(session) = hub.sessions.get_mut(key) else { return };
+        if !session.is_connected() {
+            // A keyframe that comes before the client can be sent to is lost, and the next one is half a second away.
+            return;
+        }
         let audio = self.desired_audio(session.participant, &session.interest, hub.loudest);
         let video = self.desired_video(session.participant, &session.interest);
         let moves = session.table.assign(&audio, &video);
