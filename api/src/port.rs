@@ -1,7 +1,7 @@
 //! The traits through which `api` reaches media. `plenary` implements them over its workers.
 
 use plenary_cluster::model::{MeetingId, NodeId, ParticipantId, RoomId, SessionId, Source};
-use plenary_protocol::{Interest, SlotAnnouncement};
+use plenary_protocol::{Interest, SlotAnnouncement, SourceName};
 use tokio::sync::mpsc;
 
 /// A session to be opened.
@@ -141,4 +141,26 @@ pub trait Media: Send + Sync + 'static {
 
     /// This node and its current epoch, named in the sessions it opens.
     fn node(&self) -> (NodeId, u64);
+}
+
+/// A source, in the directory's and the media side's words.
+#[must_use]
+pub const fn source(name: SourceName) -> Source {
+    match name {
+        SourceName::Microphone => Source::Microphone,
+        SourceName::Camera => Source::Camera,
+        SourceName::Screen => Source::Screen,
+        SourceName::ScreenAudio => Source::ScreenAudio,
+    }
+}
+
+/// A source, on the wire.
+#[must_use]
+pub const fn source_name(source: Source) -> SourceName {
+    match source {
+        Source::Microphone => SourceName::Microphone,
+        Source::Camera => SourceName::Camera,
+        Source::Screen => SourceName::Screen,
+        Source::ScreenAudio => SourceName::ScreenAudio,
+    }
 }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use plenary_api::port::{
     Media, MediaClose, MediaCommand, MediaError, MediaEvent, OfferFault, SessionHandle, SessionRequest, WorkerStatus,
+    source, source_name,
 };
-use plenary_cluster::model::{NodeId, ParticipantId, RoomId, SessionId, Source};
+use plenary_cluster::model::{NodeId, ParticipantId, RoomId, SessionId};
 use plenary_media::io::{
     CloseReason, Command, Interest, OfferError, SessionEvent, SlotChange, VideoInterest, WantedTrack,
 };
-use plenary_protocol::{self as protocol, SlotAnnouncement, SourceName};
+use plenary_protocol::{self as protocol, SlotAnnouncement};
 use tokio::sync::mpsc;
 
 use crate::config;
@@ -163,24 +164,6 @@ fn interest(wanted: &protocol::Interest) -> Interest {
 fn wanted_track(wanted: &protocol::WantedTrack) -> Option<WantedTrack> {
     let participant: ParticipantId = wanted.participant.parse().ok()?;
     Some(WantedTrack { participant, source: source(wanted.source), width: wanted.width, height: wanted.height })
-}
-
-const fn source(name: SourceName) -> Source {
-    match name {
-        SourceName::Microphone => Source::Microphone,
-        SourceName::Camera => Source::Camera,
-        SourceName::Screen => Source::Screen,
-        SourceName::ScreenAudio => Source::ScreenAudio,
-    }
-}
-
-const fn source_name(source: Source) -> SourceName {
-    match source {
-        Source::Microphone => SourceName::Microphone,
-        Source::Camera => SourceName::Camera,
-        Source::Screen => SourceName::Screen,
-        Source::ScreenAudio => SourceName::ScreenAudio,
-    }
 }
 
 /// What a worker says, in `api`'s words.

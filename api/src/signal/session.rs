@@ -19,8 +19,8 @@ use plenary_protocol::{
 };
 
 use super::frame::{check_interest, parse};
-use super::wire::{error, field_error, meeting_state, member_of, source};
-use crate::port::{MediaClose, MediaCommand, MediaEvent};
+use super::wire::{error, field_error, meeting_state, member_of};
+use crate::port::{MediaClose, MediaCommand, MediaEvent, source};
 
 /// Requests that may wait for the join to be decided.
 pub const MAX_WAITING: usize = 32;

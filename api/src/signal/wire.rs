@@ -1,9 +1,11 @@
 //! Between the directory's words and the protocol's. Pure.
 
 use plenary_cluster::directory::ProposeError;
-use plenary_cluster::model::{MeetingStatus, PublishedTrack, Role, Source};
+use plenary_cluster::model::{MeetingStatus, PublishedTrack, Role};
 use plenary_cluster::state::{Rejection, RosterEntry};
-use plenary_protocol::{ErrorCode, FieldError, MeetingState, Member, ProtocolError, SourceName, TrackInfo};
+use plenary_protocol::{ErrorCode, FieldError, MeetingState, Member, ProtocolError, TrackInfo};
+
+use crate::port::source_name;
 
 /// An error without a field.
 pub(super) fn error(code: ErrorCode, message: impl Into<String>) -> ProtocolError {
@@ -59,25 +61,6 @@ pub(crate) const fn role_name(role: Role) -> &'static str {
         Role::CoHost => "co_host",
         Role::Presenter => "presenter",
         Role::Attendee => "attendee",
-    }
-}
-
-/// A source, in the directory's words.
-pub(super) const fn source(name: SourceName) -> Source {
-    match name {
-        SourceName::Microphone => Source::Microphone,
-        SourceName::Camera => Source::Camera,
-        SourceName::Screen => Source::Screen,
-        SourceName::ScreenAudio => Source::ScreenAudio,
-    }
-}
-
-const fn source_name(source: Source) -> SourceName {
-    match source {
-        Source::Microphone => SourceName::Microphone,
-        Source::Camera => SourceName::Camera,
-        Source::Screen => SourceName::Screen,
-        Source::ScreenAudio => SourceName::ScreenAudio,
     }
 }
 
