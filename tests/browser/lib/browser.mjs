@@ -65,7 +65,7 @@ export function inbound(page) {
   return page.evaluate(async () => {
     const report = await window.plenary.pc.getStats();
     const kept = [
-      'kind', 'mid', 'packetsReceived', 'packetsLost', 'framesDecoded', 'keyFramesDecoded', 'frameWidth', 'frameHeight',
+      'kind', 'mid', 'ssrc', 'packetsReceived', 'packetsLost', 'framesDecoded', 'keyFramesDecoded', 'frameWidth', 'frameHeight',
       'freezeCount', 'totalFreezesDuration', 'totalAudioEnergy', 'totalSamplesReceived', 'concealedSamples', 'nackCount',
       'pliCount', 'estimatedPlayoutTimestamp', 'jitterBufferDelay', 'jitterBufferEmittedCount', 'timestamp',
     ];

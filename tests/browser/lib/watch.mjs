@@ -1,10 +1,10 @@
-// Looks at a web client's screen frame by frame: whose picture lies under which name, and how long each slot stood still.
+// Looks at a web client's slots frame by frame: whose picture lies under which name, and how long each one stood still.
 
 /** Starts to look. `colours` maps names to [red, green, blue]. */
 export function watch(page, colours) {
   return page.evaluate((colours) => {
-    const seen = { frames: 0, right: 0, wrong: [], wrongTwice: 0, gaps: {}, changes: 0 };
-    const paint = new OffscreenCanvas(8, 8).getContext('2d', { willReadFrequently: true });
+    const seen = { frames: 0, wrong: [], gaps: {}, changes: 0 };
+    const paint = new OffscreenCanvas(48, 27).getContext('2d', { willReadFrequently: true });
 
     const nearest = ([red, green, blue]) => {
       const distance = ([r, g, b]) => (r - red) ** 2 + (g - green) ** 2 + (b - blue) ** 2;
@@ -25,28 +25,33 @@ export function watch(page, colours) {
       const mid = video.dataset.slotMid;
       let before;
       let whose;
-      let wasWrong = false;
+      let last;
+      const copy = document.querySelector(`[data-copy-of="${mid}"]`);
+      /** What the slot shows: the video, or a copy of it while someone else's is about to come. */
+      const picture = () => (getComputedStyle(copy).visibility === 'hidden' ? video : copy);
       const look = (now, frame) => {
         video.requestVideoFrameCallback(look);
-        paint.drawImage(video, 0, 0, 8, 8);
-        const [red, green, blue] = paint.getImageData(3, 2, 1, 1).data;
-        if (before !== undefined) (seen.gaps[mid] ??= []).push(now - before);
-        before = now;
         // The client moves names and pictures in this very frame: look when it has.
         requestAnimationFrame(() => {
           const label = labelOver(video);
+          paint.drawImage(picture(), 0, 0, 48, 27);
+          const [red, green, blue] = paint.getImageData(24, 10, 1, 1).data;
+          // The mark of a publisher moves with each frame.
+          const mark = paint.getImageData(0, 25, 48, 1).data.join();
+          if (mark !== last) {
+            if (before !== undefined) (seen.gaps[mid] ??= []).push(now - before);
+            before = now;
+          }
+          last = mark;
           const name = nearest([red, green, blue]);
           if (whose !== undefined && whose !== name) seen.changes += 1;
           whose = name;
           seen.frames += 1;
-          if (label === name) seen.right += 1;
-          else {
+          if (label !== name) {
             // With the slot as the client knows it: whether the announcement or the client was late.
             const slot = window.plenary.debug().slots.find((slot) => slot.mid === mid);
             seen.wrong.push({ label: label ?? null, name, pixel: [red, green, blue].join(' '), at: Math.round(now), rtp: frame.rtpTimestamp, slot });
-            if (wasWrong) seen.wrongTwice += 1;
           }
-          wasWrong = label !== name;
         });
       };
       video.requestVideoFrameCallback(look);

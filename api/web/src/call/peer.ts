@@ -22,6 +22,12 @@ const CAMERA_MAX_BPS = 900_000;
 /** Text on a 1080p screen stays sharp. */
 const SCREEN_MAX_BPS = 2_500_000;
 
+/**
+ * What is received is played this much later, sound and picture alike: slots stay in step with each other, and an
+ * announcement, which leaves with the first packet of a new source, is on the screen before that source's first frame.
+ */
+const PLAYOUT_LEAD_MS = 80;
+
 interface Slot {
   kind: SlotKind;
   transceiver: RTCRtpTransceiver;
@@ -96,7 +102,10 @@ export class Peer {
   #growKind(kind: SlotKind, wanted: number): number {
     const missing = wanted - this.#slots.filter((slot) => slot.kind === kind).length;
     for (let index = 0; index < missing; index++) {
-      this.#slots.push({ kind, transceiver: this.pc.addTransceiver(kind, { direction: 'recvonly' }) });
+      const transceiver = this.pc.addTransceiver(kind, { direction: 'recvonly' });
+      // Not every browser has it; assigned to one that lacks it, it is an unused property.
+      (transceiver.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = PLAYOUT_LEAD_MS;
+      this.#slots.push({ kind, transceiver });
     }
     return Math.max(0, missing);
   }

@@ -45,6 +45,23 @@ describe('SlotTable', () => {
     expect(table.view()[0]?.pending).toBe(false);
   });
 
+  it('holds a picture from the announcement of someone else until their first frame, and for nothing else', () => {
+    const table = new SlotTable();
+    const held = (): boolean | undefined => table.view()[0]?.held;
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 100));
+    expect(held()).toBe(false);
+    table.frameShown('4', 100, undefined);
+    table.announce(said('4', 2, 'ada', 200));
+    expect(held()).toBe(false);
+    table.announce(said('4', 3, 'bob', 300));
+    expect(held()).toBe(true);
+    table.frameShown('4', 250, undefined);
+    expect(held()).toBe(true);
+    table.frameShown('4', 300, undefined);
+    expect(held()).toBe(false);
+  });
+
   it('compares timestamps round the end of their range', () => {
     expect(reached(5, 0xffff_fff0)).toBe(true);
     expect(reached(0xffff_fff0, 5)).toBe(false);

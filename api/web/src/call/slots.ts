@@ -36,6 +36,8 @@ export interface SlotView {
   shown: Occupant | null;
   /** Announced, but its first frame is not on the screen yet. */
   pending: boolean;
+  /** Someone else's picture is about to come: what is on the screen must not change before the name does. */
+  held: boolean;
 }
 
 /** The longest queue of announcements that a slot keeps while no frame comes. */
@@ -112,6 +114,7 @@ export class SlotTable {
       rtpTimestamp: slot.announced?.rtp_timestamp ?? null,
       shown: slot.shown ?? null,
       pending: slot.pending.length > 0,
+      held: slot.shown !== undefined && slot.pending.some((next) => !isOf(next, slot.shown)),
     }));
   }
 }
@@ -119,6 +122,10 @@ export class SlotTable {
 /** Whether `timestamp` is `goal` or later, modulo 2^32. */
 export function reached(timestamp: number, goal: number): boolean {
   return (timestamp - goal) >>> 0 < 0x8000_0000;
+}
+
+function isOf(announcement: SlotAnnouncement, shown: Occupant | undefined): boolean {
+  return announcement.participant === shown?.participant && announcement.source === shown?.source;
 }
 
 function occupant(announcement: SlotAnnouncement): Occupant | undefined {
