@@ -186,14 +186,12 @@ impl Cluster {
         Ok(Meeting { id })
     }
 
-    /// Creates and starts a meeting, known to every running node when this returns. Tries again while the cluster elects
-    /// a leader, as an application should.
+    /// Creates and starts a meeting, known to every running node when this returns.
     ///
     /// # Errors
     /// When a node refuses or does not learn of it.
     pub async fn create_live_meeting(&self) -> Result<Meeting> {
-        let create = async || self.live_meeting_on(1).await.map(Some);
-        let meeting = until("a meeting can be created", create).await?;
+        let meeting = self.live_meeting_on(1).await?;
         for number in 1..=self.nodes.len() {
             if self.node(number).pid().is_ok() {
                 self.until_known(number, &meeting).await?;

@@ -3,7 +3,7 @@
 //! A loop of `desired = f(state)`: each turn compares and takes at most one step, so nothing is lost when leadership
 //! moves. Only the leader acts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ struct Watch {
     last_turn: Option<Instant>,
     /// Since when this node leads without having been held up.
     since: Option<Instant>,
+    /// The current epoch of each node, and since when it could have been heard.
+    epochs: BTreeMap<NodeId, (u64, Instant)>,
 }
 
 impl Watch {
@@ -71,14 +73,38 @@ impl Watch {
         }
         self.since
     }
+
+    /// Notes which lives of the nodes the state knows of. One that registers time and again and is never heard to answer
+    /// gains no time by it.
+    fn note_epochs(&mut self, now: Instant, state: &State, silence: impl Fn(NodeId) -> Option<Duration>) {
+        for node in state.nodes() {
+            let (epoch, since) = self.epochs.entry(node.id).or_insert((node.epoch, now));
+            if *epoch != node.epoch {
+                *epoch = node.epoch;
+                if silence(node.id).is_some_and(|silence| silence < now.duration_since(*since)) {
+                    *since = now;
+                }
+            }
+        }
+    }
+
+    /// Since when a node could have been heard in its present life.
+    fn heard_since(&self, id: NodeId) -> Option<Instant> {
+        let (since, (_, begun)) = (self.since?, self.epochs.get(&id)?);
+        Some(since.max(*begun))
+    }
 }
 
 impl RaftNode {
     async fn turn(&self, watch: &mut Watch) {
         let metrics = self.with_metrics(Clone::clone);
-        let Some(since) = watch.note(Instant::now(), metrics.state.is_leader()) else { return };
+        let now = Instant::now();
         let state = self.read_state();
-        for down in dead(&metrics, &state, since) {
+        watch.note_epochs(now, &state, |id| silence(id, &metrics));
+        if watch.note(now, metrics.state.is_leader()).is_none() {
+            return;
+        }
+        for down in dead(&metrics, &state, watch) {
             tracing::warn!(?down, "a node no longer answers and is declared down");
             self.do_quietly(down).await;
         }
@@ -156,15 +182,19 @@ fn silence(id: NodeId, metrics: &RaftMetrics<TypeConfig>) -> Option<Duration> {
     metrics.heartbeat.as_ref()?.get(&id)?.as_ref().map(|at| at.elapsed())
 }
 
-/// Members to be declared down: up by the state, silent since `since` at least. When many fall silent at once it is
-/// rather this node that does not hear, and nobody is declared.
-fn dead(metrics: &RaftMetrics<TypeConfig>, state: &State, since: Instant) -> Vec<Command> {
+/// Members to be declared down: up by the state, and silent for too long of the time in which they could have been
+/// heard. A node that has just come back is not judged by the silence of its life before. When many fall silent at once
+/// it is rather this node that does not hear, and nobody is declared.
+fn dead(metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) -> Vec<Command> {
     let membership = metrics.membership_config.membership();
     let members = membership.nodes().count();
     let silent: Vec<Command> = membership
         .nodes()
         .filter(|(id, _)| **id != metrics.id)
-        .filter(|(id, _)| silence(**id, metrics).unwrap_or(Duration::MAX).min(since.elapsed()) > DEAD_AFTER)
+        .filter(|(id, _)| {
+            let could = watch.heard_since(**id).map_or(Duration::ZERO, |since| since.elapsed());
+            silence(**id, metrics).unwrap_or(Duration::MAX).min(could) > DEAD_AFTER
+        })
         .filter_map(|(id, _)| state.node(*id))
         .filter(|node| node.status == NodeStatus::Up)
         .map(|node| Command::NodeDown { node: node.id, epoch: node.epoch })

@@ -21,6 +21,8 @@ struct Inner {
     members: Mutex<BTreeMap<NodeId, Weak<RaftNode>>>,
     /// Members whom nobody reaches and who reach nobody.
     cut: Mutex<BTreeSet<NodeId>>,
+    /// Members whom nobody reaches, though they reach the others.
+    deaf: Mutex<BTreeSet<NodeId>>,
     /// How many answers to forwarded proposals get lost from now on.
     lose: AtomicU32,
 }
@@ -42,8 +44,14 @@ impl Mesh {
         self.0.cut.lock().insert(node);
     }
 
+    /// From now on nobody reaches `node`.
+    pub(super) fn deafen(&self, node: NodeId) {
+        self.0.deaf.lock().insert(node);
+    }
+
     pub(super) fn heal(&self) {
         self.0.cut.lock().clear();
+        self.0.deaf.lock().clear();
     }
 
     pub(super) fn lose_answers(&self, count: u32) {
@@ -52,7 +60,7 @@ impl Mesh {
 
     fn reach(&self, from: NodeId, target: NodeId) -> Option<Arc<RaftNode>> {
         let cut = self.0.cut.lock();
-        if cut.contains(&from) || cut.contains(&target) {
+        if cut.contains(&from) || cut.contains(&target) || self.0.deaf.lock().contains(&target) {
             return None;
         }
         self.0.members.lock().get(&target)?.upgrade()

@@ -27,6 +27,28 @@ async fn after_the_leader_dies_the_next_write_takes_less_than_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_came_back_is_not_judged_by_its_silence_before() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let victim = (leader + 1) % 3;
+    let id = cluster.node(victim).id();
+    let watcher = Arc::clone(cluster.node(leader));
+    let status = || watcher.read_local().node(id).map(|node| node.status);
+    let folder = cluster.kill(victim).await;
+    until("it is declared down", || status() == Some(NodeStatus::Down)).await;
+
+    // It can speak and is not heard to answer: to the leader its silence goes on, but a new life has begun.
+    cluster.mesh.deafen(id);
+    let back = start(&cluster.mesh, id.number(), &folder).await;
+    let speaking = tokio::spawn(async move { register(&back).await });
+    until("it is up again", || status() == Some(NodeStatus::Up)).await;
+    let up = Instant::now();
+    until("it is declared down again", || status() == Some(NodeStatus::Down)).await;
+    assert!(up.elapsed() > Duration::from_millis(1500), "down again after {:?}", up.elapsed());
+    speaking.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn people_of_a_dead_node_are_reconnecting() {
     let mut cluster = Cluster::of_three().await;
     let leader = cluster.leader().await;
