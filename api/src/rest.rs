@@ -17,6 +17,7 @@ mod meeting;
 mod participants;
 mod probe;
 mod problem;
+mod revision;
 pub(crate) mod view;
 
 use axum::Router;

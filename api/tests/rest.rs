@@ -5,6 +5,7 @@ mod support;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use plenary_cluster::clock::Clock;
+use plenary_cluster::directory::Directory;
 use plenary_cluster::model::Timestamp;
 use serde_json::json;
 use support::{World, request};
@@ -259,4 +260,38 @@ async fn the_web_client_is_served_under_a_strict_policy() {
     let missing = world.ask("GET", "/assets/none.js", None, None).await;
     assert_eq!((missing.status, missing.code()), (StatusCode::NOT_FOUND, "NOT_FOUND".to_owned()));
     assert_eq!(world.ask("GET", "/metrics", None, None).await.text, "up 1\n");
+}
+
+#[tokio::test]
+async fn answers_name_their_revision_and_reads_keep_the_promise_asked_for() {
+    let world = World::new();
+    let host = world.token("host");
+    let body = json!({ "meeting_name": "Planning" });
+    let revision =
+        |answer: &support::Answer| answer.headers["plenary-revision"].to_str().unwrap().parse::<u64>().unwrap();
+    let created = world.ask("POST", "/api/meeting", Some(&host), Some(&body)).await;
+    assert_eq!(revision(&created), world.directory.read_local().revision());
+    let path = format!("/api/meeting/{}", created.json()["data"]["id"].as_str().unwrap());
+    let read = async |header: &str, value: &str| {
+        let mut request = request("GET", &path, Some(&host), None);
+        request.headers_mut().insert(header.parse::<axum::http::HeaderName>().unwrap(), value.parse().unwrap());
+        world.send(request).await
+    };
+    for (header, value) in [("plenary-consistency", "linearizable"), ("plenary-consistency", "local"), ("x", "y")] {
+        let answer = read(header, value).await;
+        assert_eq!((answer.status, revision(&answer)), (StatusCode::OK, revision(&created)), "{header}: {value}");
+    }
+    assert_eq!(read("plenary-at-least", &revision(&created).to_string()).await.status, StatusCode::OK);
+    let ahead = read("plenary-at-least", &(revision(&created) + 1).to_string()).await;
+    assert_eq!((ahead.status, ahead.code()), (StatusCode::SERVICE_UNAVAILABLE, "NO_QUORUM".to_owned()));
+    assert!(ahead.headers.contains_key("retry-after"));
+    for (header, value) in [("plenary-at-least", "soon"), ("plenary-consistency", "perfect")] {
+        let answer = read(header, value).await;
+        assert_eq!((answer.status, answer.code()), (StatusCode::BAD_REQUEST, "VALIDATION_FAILED".to_owned()));
+        assert!(answer.paths()[0].eq_ignore_ascii_case(header));
+    }
+    world.directory.set_available(false);
+    assert_eq!(read("plenary-consistency", "linearizable").await.code(), "NO_QUORUM");
+    assert_eq!(read("plenary-consistency", "local").await.status, StatusCode::OK);
+    assert_eq!(world.ask("DELETE", &path, Some(&host), None).await.code(), "NO_QUORUM");
 }

@@ -6,6 +6,7 @@ use plenary_cluster::model::{Meeting, MeetingId, Role};
 use plenary_cluster::state::State;
 
 use super::problem::{Code, Problem};
+use super::revision::Promise;
 use crate::app::App;
 use crate::auth::{Action, User, allows};
 
@@ -38,12 +39,23 @@ fn permitted<'s>(state: &'s State, id: MeetingId, user: &User, action: Action) -
     Err(Problem::new(Code::AccessDenied, format!("you may not {}: ask a host", action.words())))
 }
 
-/// A state in which the caller may do `action`. The local state is asked first; what it refuses, it may refuse for
-/// lagging behind, so the cluster's is asked before the caller is.
+/// A state in which the caller may do `action`, for a write. See [`check_read`].
 pub(super) async fn check(app: &App, id: MeetingId, user: &User, action: Action) -> Result<Arc<State>, Problem> {
-    let local = app.directory().read_local();
-    if permitted(&local, id, user, action).is_ok() {
-        return Ok(local);
+    check_read(app, Promise::Local, id, user, action).await
+}
+
+/// A state that keeps the promise and in which the caller may do `action`. What the local state refuses, it may refuse
+/// for lagging behind, so the cluster's is asked before the caller is refused.
+pub(super) async fn check_read(
+    app: &App,
+    promise: Promise,
+    id: MeetingId,
+    user: &User,
+    action: Action,
+) -> Result<Arc<State>, Problem> {
+    let asked = promise.state(app).await?;
+    if permitted(&asked, id, user, action).is_ok() {
+        return Ok(asked);
     }
     let state = app.directory().read_linearizable().await?;
     permitted(&state, id, user, action)?;

@@ -1,17 +1,17 @@
 //! `POST /api/meeting`.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use plenary_cluster::model::{MeetingId, MeetingType, RoomId};
 use plenary_cluster::state::{Command, NewMeeting};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::body::Object;
 use super::caller::Caller;
 use super::draft::{Base, Draft};
 use super::problem::Problem;
+use super::revision::Revised;
 use super::view;
 use crate::app::App;
 use crate::auth::User;
@@ -24,7 +24,7 @@ pub(super) async fn create(
     State(app): State<App>,
     Caller(user): Caller,
     body: Object,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Revised), Problem> {
     let (name, draft) = body.read(|fields| {
         let mut draft = Draft::read(fields, &Base::default());
         let name = draft.name.take();
@@ -36,12 +36,12 @@ pub(super) async fn create(
     };
     let new = new_meeting(user, name, draft, password_hash);
     let (id, words) = (new.id, type_words(new.meeting_type));
-    app.directory().propose(Some(id), Command::CreateMeeting(Box::new(new))).await?;
+    let written = app.directory().propose(Some(id), Command::CreateMeeting(Box::new(new))).await?;
     let state = app.directory().read_local();
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let message = format!("{words} meeting created successfully");
     let body = json!({"success": true, "data": view::record(meeting), "message": message});
-    Ok((StatusCode::CREATED, Json(body)))
+    Ok((StatusCode::CREATED, Revised { revision: written.revision, body }))
 }
 
 fn new_meeting(user: User, name: String, draft: Draft, password_hash: Option<String>) -> NewMeeting {

@@ -1,6 +1,5 @@
 //! `POST …/join`: a place in a meeting, and the room token that opens it.
 
-use axum::Json;
 use axum::extract::State;
 use plenary_cluster::model::{Device, Meeting, MeetingId, MeetingStatus, MeetingType, ParticipantId, Role};
 use plenary_cluster::state::{Applied, Command, Rejection, State as Agreed};
@@ -11,6 +10,7 @@ use super::access::{is_invited, role_in};
 use super::body::Object;
 use super::caller::{MaybeCaller, MeetingPath, token_needed};
 use super::problem::{Code, Problem};
+use super::revision::Revised;
 use super::view;
 use crate::app::App;
 use crate::auth::{Grant, User};
@@ -30,7 +30,7 @@ pub(super) async fn join(
     MeetingPath(id): MeetingPath,
     MaybeCaller(user): MaybeCaller,
     body: Object,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let wish = body.read(|fields| Wish::read(fields, user.as_ref()))?;
     admit(&app, id, user.as_ref(), wish.password.as_deref()).await?;
     let command = Command::JoinMeeting {
@@ -47,7 +47,7 @@ pub(super) async fn join(
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let grant = Grant { meeting: id, room: meeting.room, participant, role, name: wish.name };
     let token = app.tokens.issue_room(&grant, app.services.clock.now()).map_err(|_| Problem::internal())?;
-    Ok(Json(answer(&app, meeting, &grant, &token)))
+    Ok(Revised { revision: written.revision, body: answer(&app, meeting, &grant, &token) })
 }
 
 impl Wish {

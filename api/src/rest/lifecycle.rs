@@ -1,13 +1,13 @@
 //! `POST …/start` and `POST …/end`. Both may be repeated: the answer is the same.
 
-use axum::Json;
 use axum::extract::State;
 use plenary_cluster::state::Command;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::access::check;
 use super::caller::{Caller, MeetingPath};
 use super::problem::Problem;
+use super::revision::Revised;
 use super::view;
 use crate::app::App;
 use crate::auth::Action;
@@ -17,9 +17,9 @@ pub(super) async fn start(
     State(app): State<App>,
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     check(&app, id, &user, Action::StartMeeting).await?;
-    app.directory().propose(Some(id), Command::StartMeeting { meeting: id }).await?;
+    let written = app.directory().propose(Some(id), Command::StartMeeting { meeting: id }).await?;
     let state = app.directory().read_local();
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let data = json!({
@@ -33,7 +33,8 @@ pub(super) async fn start(
         },
         "live_stats": view::live_stats(&state, meeting, app.services.clock.now()),
     });
-    Ok(Json(json!({"success": true, "data": data, "message": "Meeting started successfully"})))
+    let body = json!({"success": true, "data": data, "message": "Meeting started successfully"});
+    Ok(Revised { revision: written.revision, body })
 }
 
 /// Ends the meeting for everyone.
@@ -41,9 +42,9 @@ pub(super) async fn end(
     State(app): State<App>,
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     check(&app, id, &user, Action::EndMeeting).await?;
-    app.directory().propose(Some(id), Command::EndMeeting { meeting: id }).await?;
+    let written = app.directory().propose(Some(id), Command::EndMeeting { meeting: id }).await?;
     let state = app.directory().read_local();
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let data = json!({
@@ -51,5 +52,6 @@ pub(super) async fn end(
         "status": view::status(meeting.status),
         "final_stats": view::final_stats(meeting, app.services.clock.now()),
     });
-    Ok(Json(json!({"success": true, "data": data, "message": "Meeting ended successfully"})))
+    let body = json!({"success": true, "data": data, "message": "Meeting ended successfully"});
+    Ok(Revised { revision: written.revision, body })
 }

@@ -1,6 +1,5 @@
 //! `GET /api/meeting`: the caller's meetings, newest first.
 
-use axum::Json;
 use axum::extract::{Query, State};
 use plenary_cluster::model::{Meeting, MeetingId, MeetingStatus, Timestamp};
 use serde_json::{Map, Value, json};
@@ -8,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::access::role_in;
 use super::caller::Caller;
 use super::problem::Problem;
+use super::revision::{Promise, Revised};
 use super::view;
 use crate::app::App;
 use crate::fields::Fields;
@@ -34,10 +34,11 @@ struct Filter {
 pub(super) async fn list(
     State(app): State<App>,
     Caller(user): Caller,
+    promise: Promise,
     Query(query): Query<Vec<(String, String)>>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let filter = Filter::read(query)?;
-    let state = app.directory().read_local();
+    let state = promise.state(&app).await?;
     let mut mine = state
         .meetings()
         .rev()
@@ -46,7 +47,8 @@ pub(super) async fn list(
     let page: Vec<&Meeting> = mine.by_ref().take(filter.limit).collect();
     let next = mine.next().and_then(|_| page.last()).map(|last| last.id);
     let data: Vec<Value> = page.into_iter().map(view::summary).collect();
-    Ok(Json(json!({"success": true, "data": data, "next_cursor": next})))
+    let body = json!({"success": true, "data": data, "next_cursor": next});
+    Ok(Revised { revision: state.revision(), body })
 }
 
 impl Filter {

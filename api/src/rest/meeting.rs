@@ -1,16 +1,16 @@
 //! `/api/meeting/:meeting_id`: read, change, delete.
 
-use axum::Json;
 use axum::extract::State;
 use plenary_cluster::model::MeetingId;
 use plenary_cluster::state::{Command, MeetingPatch};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::access::check;
+use super::access::{check, check_read};
 use super::body::Object;
 use super::caller::{Caller, MeetingPath};
 use super::draft::{Base, Draft};
 use super::problem::Problem;
+use super::revision::{Promise, Revised};
 use super::view;
 use crate::app::App;
 use crate::auth::Action;
@@ -20,8 +20,9 @@ pub(super) async fn read(
     State(app): State<App>,
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
-) -> Result<Json<Value>, Problem> {
-    let state = check(&app, id, &user, Action::ViewMeeting).await?;
+    promise: Promise,
+) -> Result<Revised, Problem> {
+    let state = check_read(&app, promise, id, &user, Action::ViewMeeting).await?;
     answer(&app, &state, id, None)
 }
 
@@ -31,7 +32,7 @@ pub(super) async fn update(
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
     body: Object,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let state = check(&app, id, &user, Action::UpdateMeeting).await?;
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let base = Base {
@@ -47,8 +48,9 @@ pub(super) async fn update(
         None => None,
     };
     let patch = Box::new(patch(draft, password_hash));
-    app.directory().propose(Some(id), Command::UpdateMeeting { meeting: id, patch }).await?;
-    answer(&app, &app.directory().read_local(), id, Some("Meeting updated successfully"))
+    let written = app.directory().propose(Some(id), Command::UpdateMeeting { meeting: id, patch }).await?;
+    let answer = answer(&app, &app.directory().read_local(), id, Some("Meeting updated successfully"))?;
+    Ok(Revised { revision: written.revision, ..answer })
 }
 
 /// `DELETE`: for good; a live meeting has to be ended first.
@@ -56,10 +58,11 @@ pub(super) async fn delete(
     State(app): State<App>,
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     check(&app, id, &user, Action::DeleteMeeting).await?;
-    app.directory().propose(Some(id), Command::DeleteMeeting { meeting: id }).await?;
-    Ok(Json(json!({"success": true, "message": "Meeting deleted successfully"})))
+    let written = app.directory().propose(Some(id), Command::DeleteMeeting { meeting: id }).await?;
+    let body = json!({"success": true, "message": "Meeting deleted successfully"});
+    Ok(Revised { revision: written.revision, body })
 }
 
 fn answer(
@@ -67,7 +70,7 @@ fn answer(
     state: &plenary_cluster::state::State,
     id: MeetingId,
     message: Option<&str>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Revised, Problem> {
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let mut data = view::record(meeting);
     data.insert("live_stats".to_owned(), view::live_stats(state, meeting, app.services.clock.now()));
@@ -75,7 +78,7 @@ fn answer(
     if let Some(message) = message {
         body["message"] = message.into();
     }
-    Ok(Json(body))
+    Ok(Revised { revision: state.revision(), body })
 }
 
 fn patch(draft: Draft, password_hash: Option<Option<String>>) -> MeetingPatch {

@@ -1,12 +1,12 @@
 //! `GET …/participants`.
 
-use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::access::check;
+use super::access::check_read;
 use super::caller::{Caller, MeetingPath};
 use super::problem::Problem;
+use super::revision::{Promise, Revised};
 use super::view;
 use crate::app::App;
 use crate::auth::Action;
@@ -16,8 +16,9 @@ pub(super) async fn list(
     State(app): State<App>,
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
-) -> Result<Json<Value>, Problem> {
-    let state = check(&app, id, &user, Action::ViewParticipants).await?;
+    promise: Promise,
+) -> Result<Revised, Problem> {
+    let state = check_read(&app, promise, id, &user, Action::ViewParticipants).await?;
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let participants: Vec<Value> = state.participants(id).map(view::participant).collect();
     let data = json!({
@@ -26,5 +27,5 @@ pub(super) async fn list(
         "max_participants": meeting.max_participants,
         "participants": participants,
     });
-    Ok(Json(json!({"success": true, "data": data})))
+    Ok(Revised { revision: state.revision(), body: json!({"success": true, "data": data}) })
 }
