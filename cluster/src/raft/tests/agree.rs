@@ -3,6 +3,7 @@
 use super::*;
 use crate::directory::{ProposeError, ReadError};
 use crate::raft::InitializeError;
+use crate::raft::config::ELECTION_MAX;
 use crate::state::{MeetingPatch, Rejection};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,4 +87,34 @@ async fn a_cut_off_minority_answers_unavailable_and_catches_up_when_healed() {
     assert!(state.meeting(meeting(2)).is_some());
     cluster.leader().await;
     eventually(|| alone.propose(None, create(3))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_on_two_continents_keep_their_leader_and_write() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let term = cluster.node(leader).status().term;
+    let epochs = || cluster.members.iter().map(|member| member.node.epoch()).collect::<Vec<_>>();
+    let before = epochs();
+    cluster.mesh.stretch(Duration::from_millis(150));
+
+    // Longer than several elections and than it takes to be declared down.
+    let end = Instant::now() + 8 * ELECTION_MAX;
+    let mut writers = cluster.members.iter().cycle();
+    for n in 1.. {
+        let writer = &writers.next().expect("three, again and again").node;
+        writer.propose(Some(meeting(n)), create(n)).await.expect("writes");
+        for member in &cluster.members {
+            let status = member.node.status();
+            assert_eq!((status.term, status.leader), (term, Some(cluster.node(leader).id())), "after write {n}");
+            assert!(status.quorum, "{} misses a quorum after write {n}", status.node);
+        }
+        if Instant::now() > end {
+            break;
+        }
+    }
+    let state = cluster.node(leader).read_linearizable().await.expect("reads");
+    assert_eq!(state.nodes().filter(|node| node.status == NodeStatus::Up).count(), 3);
+    assert_eq!(state.nodes().map(|node| node.epoch).collect::<Vec<_>>(), before, "nobody had to register again");
+    assert_eq!(epochs(), before);
 }

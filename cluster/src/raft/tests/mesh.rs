@@ -1,4 +1,4 @@
-//! The carrier of these tests: calls go straight to the other member, unless a cable is cut.
+//! The carrier of these tests: calls go straight to the other member, unless a cable is cut or long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ struct Inner {
     deaf: Mutex<BTreeSet<NodeId>>,
     /// How many answers to forwarded proposals get lost from now on.
     lose: AtomicU32,
+    /// What a call and its answer take on their way, together.
+    round_trip: Mutex<Duration>,
 }
 
 impl Mesh {
@@ -56,6 +58,19 @@ impl Mesh {
 
     pub(super) fn lose_answers(&self, count: u32) {
         self.0.lose.store(count, Ordering::SeqCst);
+    }
+
+    /// From now on the members are this far apart.
+    pub(super) fn stretch(&self, round_trip: Duration) {
+        *self.0.round_trip.lock() = round_trip;
+    }
+
+    /// One way between two members.
+    async fn travel(&self) {
+        let way = *self.0.round_trip.lock() / 2;
+        if !way.is_zero() {
+            tokio::time::sleep(way).await;
+        }
     }
 
     fn reach(&self, from: NodeId, target: NodeId) -> Option<Arc<RaftNode>> {
@@ -92,8 +107,13 @@ impl Rpc for End {
                 return Err(RpcError::Unreachable { target, reason: "cut off".to_owned() });
             };
             let lost = self.mesh.loses(&request);
-            let answer = tokio::time::timeout(deadline, node.handle(self.from, request)).await;
-            match answer {
+            let there_and_back = async {
+                self.mesh.travel().await;
+                let answer = node.handle(self.from, request).await;
+                self.mesh.travel().await;
+                answer
+            };
+            match tokio::time::timeout(deadline, there_and_back).await {
                 Ok(_) if lost => Err(RpcError::Timeout { target }),
                 Ok(answer) => answer.map_err(|reason| RpcError::Refused { target, reason }),
                 Err(_) => Err(RpcError::Timeout { target }),

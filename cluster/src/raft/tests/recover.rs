@@ -1,5 +1,9 @@
 //! Members die, come back, and join late.
 
+use std::collections::BTreeSet;
+
+use openraft::ChangeMembers;
+
 use super::*;
 use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
 
@@ -134,4 +138,31 @@ async fn leadership_can_be_handed_over() {
     cluster.node(leader).transfer_leader(next.id()).await.expect("runs");
     until("the other one leads", || next.status().leader == Some(next.id())).await;
     next.propose(None, create(1)).await.expect("writes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_the_membership_that_lost_its_caller_halfway_is_brought_to_its_end() {
+    let mut cluster = Cluster::founded().await;
+    let place = cluster.admit().await;
+    let (founder, second) = (Arc::clone(cluster.node(0)), cluster.node(place).id());
+    let joint = |node: &RaftNode| node.with_metrics(|metrics| metrics.membership_config.get_joint_config().len() == 2);
+
+    // Two members are too few for the upkeep to want a second voter: nobody but this caller changes anything.
+    cluster.mesh.cut(second);
+    let mut caller = tokio::task::JoinSet::new();
+    let raft = founder.raft.clone();
+    caller
+        .spawn(async move { raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([second])), true).await });
+    until("the change has begun", || joint(&founder)).await;
+    caller.shutdown().await;
+    cluster.mesh.heal();
+
+    let ended = || {
+        founder.with_metrics(|metrics| {
+            let committed = metrics.committed_membership_config.membership();
+            committed.get_joint_config().len() == 1 && committed.voter_ids().eq([founder.id(), second])
+        })
+    };
+    until("two voters and no joint membership", ended).await;
+    eventually(|| cluster.node(place).propose(None, create(1))).await;
 }
