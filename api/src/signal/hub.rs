@@ -160,3 +160,43 @@ const fn meeting(kind: &EventKind) -> Option<MeetingId> {
         EventKind::NodeChanged { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plenary_cluster::clock::Clock;
+    use plenary_cluster::local::Local;
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Longer than anything here takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn one_that_fell_behind_is_reminded_though_nothing_else_happens() {
+        let hub = Hub::new(Arc::new(Local::new(Clock::system())));
+        let meeting = MeetingId::from_uuid(Uuid::from_u128(1));
+        let mut subscription = hub.subscribe(meeting);
+        let event = Event { revision: 1, ordinal: 0, kind: EventKind::MeetingChanged { meeting, status: None } };
+        for _ in 0..=CAPACITY {
+            hub.tell(std::iter::once(&event));
+        }
+        assert!(hub.is_anyone_behind());
+
+        // Nothing is ever written to this directory: only the reminder can bring the reset.
+        let mut tasks = JoinSet::new();
+        tasks.spawn({
+            let hub = Arc::clone(&hub);
+            async move { hub.run(CancellationToken::new()).await }
+        });
+        for _ in 0..CAPACITY {
+            let news = subscription.news.recv().await.expect("the hub lives");
+            assert!(matches!(news, News::Events(_)), "{news:?}");
+        }
+        let reminded = timeout(PATIENCE, subscription.news.recv()).await.expect("reminded");
+        assert_eq!(reminded, Some(News::Reset));
+        assert!(!hub.is_anyone_behind());
+    }
+}

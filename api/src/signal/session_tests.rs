@@ -118,6 +118,25 @@ fn a_refused_join_can_be_tried_again() {
 }
 
 #[test]
+fn a_join_is_awaited_only_while_none_is_in_hand() {
+    let mut session = Session::default();
+    assert!(session.awaits_join());
+    session.handle_text(r#"{"v":1,"id":1,"type":"join","token":"old","meeting":"m"}"#);
+    assert!(!session.awaits_join(), "it came, and takes as long as the directory does");
+    drain(&mut session);
+    session.handle_join_deadline();
+    assert_eq!(drain(&mut session), []);
+
+    session.handle_admission(Err(error(ErrorCode::TokenExpired, "`token` has expired")));
+    assert!(session.awaits_join(), "a refused one does not count");
+    session.handle_join_deadline();
+    assert_eq!(drain(&mut session).last(), Some(&Output::Close { left: false }));
+    assert!(!session.awaits_join());
+
+    assert!(!joined().awaits_join());
+}
+
+#[test]
 fn broken_frames_are_answered_with_field_and_fix() {
     let mut session = joined();
     let table = [

@@ -109,7 +109,6 @@ impl Connection {
         let shutdown = self.app.shutdown.clone();
         let mut stopping = false;
         let left = loop {
-            let awaits_join = self.session.awaits_join();
             let wake = tokio::select! {
                 () = shutdown.cancelled(), if !stopping => Wake::Shutdown,
                 Some(decided) = self.decisions.next() => Wake::Decided(decided),
@@ -117,7 +116,7 @@ impl Connection {
                 news = receive_news(&mut self.subscription), if self.subscription.is_some() => Wake::News(news),
                 frame = self.stream.next(), if self.session.wants_input() => Wake::Frame(frame),
                 _ = ping.tick() => Wake::Ping,
-                () = tokio::time::sleep_until(join_by), if awaits_join => Wake::JoinDeadline,
+                () = join_overdue(&self.session, join_by) => Wake::JoinDeadline,
             };
             stopping |= matches!(wake, Wake::Shutdown);
             if let ControlFlow::Break(left) = self.handle(wake).await {
@@ -264,6 +263,15 @@ impl Connection {
     }
 }
 
+/// Resolves once a join is awaited and its time is over. A join in hand may take longer; the loop must not turn about it.
+async fn join_overdue(session: &Session, by: Instant) {
+    if session.awaits_join() {
+        tokio::time::sleep_until(by).await;
+    } else {
+        std::future::pending().await
+    }
+}
+
 async fn receive(events: &mut Option<mpsc::Receiver<MediaEvent>>) -> Option<MediaEvent> {
     match events {
         Some(events) => events.recv().await,
@@ -286,4 +294,34 @@ fn text(frame: &ServerFrame) -> Message {
 /// Where signalling reads the clock: the loop is where time enters, the session has none.
 fn now() -> Instant {
     Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use plenary_protocol::ErrorCode;
+
+    use super::super::wire::error;
+    use super::*;
+
+    /// Whether the deadline of this session's join wakes its loop, once it has passed.
+    async fn wakes(session: &Session) -> bool {
+        let by = now();
+        tokio::select! {
+            biased;
+            () = join_overdue(session, by) => true,
+            () = tokio::time::sleep_until(by + Duration::from_millis(20)) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn an_overdue_join_wakes_the_loop_only_while_none_is_in_hand() {
+        let mut session = Session::default();
+        assert!(wakes(&session).await);
+        session.handle_text(r#"{"v":1,"id":1,"type":"join","token":"t","meeting":"m"}"#);
+        assert!(!wakes(&session).await, "the directory decides, however long it takes");
+        session.handle_admission(Err(error(ErrorCode::NoQuorum, "no quorum of nodes answers; try again")));
+        assert!(wakes(&session).await, "refused after its time: it ends now");
+        session.handle_join_deadline();
+        assert!(!wakes(&session).await, "closed");
+    }
 }
