@@ -105,3 +105,46 @@ pub fn now() -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The data folder of a node that has an identity.
+    fn data_dir() -> tempfile::TempDir {
+        let data_dir = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder(data_dir.path())).expect("a folder");
+        data_dir
+    }
+
+    #[test]
+    fn a_fresh_node_had_no_store() {
+        let data_dir = data_dir();
+        let store = data_dir.path().join("raft");
+        assert!(!had_store(data_dir.path(), &store).expect("not refused"));
+        std::fs::create_dir(&store).expect("a folder");
+        assert!(!had_store(data_dir.path(), &store).expect("not refused"), "without a note the store may be half made");
+    }
+
+    #[test]
+    fn a_node_that_has_its_store_goes_on() {
+        let data_dir = data_dir();
+        let store = data_dir.path().join("raft");
+        std::fs::create_dir(&store).expect("a folder");
+        note_store(data_dir.path()).expect("noted");
+        note_store(data_dir.path()).expect("noted again, as at every start");
+        assert!(had_store(data_dir.path(), &store).expect("not refused"));
+    }
+
+    #[test]
+    fn a_node_whose_store_is_gone_is_refused_and_told_of_both_folders() {
+        let data_dir = data_dir();
+        let store = data_dir.path().join("raft");
+        std::fs::create_dir(&store).expect("a folder");
+        note_store(data_dir.path()).expect("noted");
+        std::fs::remove_dir(&store).expect("gone");
+        let refused = had_store(data_dir.path(), &store).expect_err("it may have promised something").to_string();
+        assert!(refused.starts_with(&format!("{} is gone", store.display())), "{refused}");
+        assert!(refused.contains(&format!("move all of {} away", data_dir.path().display())), "{refused}");
+    }
+}
