@@ -1,9 +1,10 @@
 //! A track crosses a link once, however many watch it there, and not at all when nobody does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use plenary_participant::{Participant, Report, SlotKind};
+use plenary_protocol::{Interest, VideoInterest};
 use plenary_tests::{Cluster, DEADLINE, now, say, until, until_within};
 
 /// Frames that show that a picture flows.
@@ -12,12 +13,38 @@ const FLOWING: u64 = 30;
 const MEASURED_BYTES: u64 = 1_000_000;
 /// How long a link must be silent to count as silent.
 const SILENCE: Duration = Duration::from_secs(3);
+/// A link that nobody needs is silent within this.
+const SILENT_WITHIN: Duration = Duration::from_secs(2);
+/// What of the linger (`media.linger_ms`, 500) must be seen: those who stay may look again at once.
+const LINGERS: Duration = Duration::from_millis(300);
 
 fn sees(publisher: u64) -> impl Fn(&Report) -> bool {
     move |report| {
         report.frames_from(publisher, SlotKind::Video) >= FLOWING
             && report.frames_from(publisher, SlotKind::Audio) >= FLOWING
     }
+}
+
+/// More of a publisher than was seen till now.
+async fn sees_more(watcher: &Participant, publisher: u64) -> Result<Report> {
+    let now = watcher.report().await;
+    let seen = [SlotKind::Video, SlotKind::Audio].map(|kind| (kind, now.frames_from(publisher, kind)));
+    let more = |report: &Report| seen.iter().all(|(kind, seen)| report.frames_from(publisher, *kind) >= seen + FLOWING);
+    Ok(watcher.wait_for(more, DEADLINE).await?)
+}
+
+/// How long after `from` the link from node 1 to node 2 carried its last byte.
+async fn silent_after(cluster: &Cluster, from: Instant) -> Result<Duration> {
+    let mut last = (cluster.relayed_bytes(1, 2).await?, now());
+    until("the link is silent", async || {
+        let bytes = cluster.relayed_bytes(1, 2).await?;
+        if bytes != last.0 {
+            last = (bytes, now());
+        }
+        Ok((last.1.elapsed() >= SILENCE).then_some(()))
+    })
+    .await?;
+    Ok(last.1.saturating_duration_since(from))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,21 +71,25 @@ async fn two_watchers_cost_the_link_one_copy_and_none_costs_nothing() -> Result<
     assert!((0.9..=1.05).contains(&ratio), "{ratio}");
     assert_eq!(cluster.relayed_bytes(1, 3).await?, 0, "nobody is on node 3");
 
+    let nothing = Interest { video: VideoInterest::Tracks { tracks: Vec::new() }, audio: false };
+    let turned_away = now();
+    for watcher in [&bob, &cleo] {
+        watcher.set_interest(nothing.clone()).await;
+    }
+    let lingered = silent_after(&cluster, turned_away).await?;
+    for watcher in [&bob, &cleo] {
+        watcher.set_interest(Interest::default()).await;
+        sees_more(watcher, ada.publisher()).await.context("a watcher sees Ada again")?;
+    }
     bob.leave().await;
     cleo.leave().await;
-    let left = now();
-    let mut last = (cluster.relayed_bytes(1, 2).await?, now());
-    until("the link is silent", async || {
-        let bytes = cluster.relayed_bytes(1, 2).await?;
-        if bytes != last.0 {
-            last = (bytes, now());
-        }
-        Ok((last.1.elapsed() >= SILENCE).then_some(()))
-    })
-    .await?;
-    let silent_after = last.1.saturating_duration_since(left);
-    say(format!("relay: silent {silent_after:.1?} after the last watcher left (limit 2 s)"));
-    assert!(silent_after <= Duration::from_secs(2), "{silent_after:?}");
+    let at_once = silent_after(&cluster, now()).await?;
+    say(format!(
+        "relay: silent {lingered:.1?} after both stayed and watched no more (linger 500 ms, limit 2 s), \
+         {at_once:.1?} after both had left (limit 2 s)"
+    ));
+    assert!((LINGERS..=SILENT_WITHIN).contains(&lingered), "those who stay: {lingered:?}");
+    assert!(at_once <= SILENT_WITHIN, "those who left: {at_once:?}");
     ada.leave().await;
     Ok(())
 }
