@@ -13,8 +13,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// What a gap may be above the undisturbed one on a machine that does other things as well.
-const ABOVE_UNDISTURBED: Duration = Duration::from_millis(100);
+/// What a gap may be above the undisturbed one: a frame's time at 30 a second, so that not one more was missed.
+const ABOVE_UNDISTURBED: Duration = Duration::from_millis(34);
 /// Far above every limit.
 const OVERSIZED: usize = 10 << 20;
 /// When the expired tokens were issued.
