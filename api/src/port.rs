@@ -67,6 +67,8 @@ pub enum MediaEvent {
     Connected,
     /// Some slots show something else.
     Slots(Vec<SlotAnnouncement>),
+    /// These slots, and no others, are about to show something else.
+    Switching(Vec<String>),
     /// A larger pool is wanted.
     Pool {
         /// Audio slots.

@@ -174,6 +174,7 @@ pub(crate) fn event(event: SessionEvent) -> MediaEvent {
         }
         SessionEvent::Connected => MediaEvent::Connected,
         SessionEvent::Slots(changes) => MediaEvent::Slots(changes.into_iter().map(announcement).collect()),
+        SessionEvent::Switching(mids) => MediaEvent::Switching(mids),
         SessionEvent::Pool { audio, video } => MediaEvent::Pool { audio, video },
         SessionEvent::Speakers(speakers) => MediaEvent::Speakers(speakers),
         SessionEvent::Closed(reason) => MediaEvent::Closed(match reason {

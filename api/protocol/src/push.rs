@@ -35,6 +35,13 @@ pub enum Push {
         /// The changed ones.
         slots: Vec<SlotAnnouncement>,
     },
+    /// The pictures of just these slots are about to become someone else's: the new source is waited for, and its
+    /// announcement follows, unless a later message takes the slot back. Whoever must never see a picture under the wrong
+    /// name shows only frames that are certainly the old ones until then.
+    Switching {
+        /// The m-lines of these slots.
+        mids: Vec<String>,
+    },
     /// More slots are wanted: re-offer with a pool of this size.
     Pool(Pool),
     /// Who is speaking, loudest first.

@@ -148,6 +148,10 @@ fn pushes() {
                 {"mid": "5", "generation": 3}]}),
     );
     push(
+        Push::Switching { mids: vec![text("4"), text("6")] },
+        &json!({"v": 1, "seq": 3, "type": "switching", "mids": ["4", "6"]}),
+    );
+    push(
         Push::Pool(Pool { size: PoolSize { audio: 3, video: 9 } }),
         &json!({"v": 1, "seq": 3, "type": "pool", "size": {"audio": 3, "video": 9}}),
     );

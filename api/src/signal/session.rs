@@ -276,6 +276,7 @@ impl Session {
             }
             MediaEvent::Connected => self.push(Push::MediaConnected),
             MediaEvent::Slots(slots) => self.push(Push::Slots { slots }),
+            MediaEvent::Switching(mids) => self.push(Push::Switching { mids }),
             MediaEvent::Pool { audio, video } => self.push(Push::Pool(Pool { size: PoolSize { audio, video } })),
             MediaEvent::Speakers(speakers) => {
                 self.push(Push::Speakers { speakers: speakers.iter().map(ToString::to_string).collect() });

@@ -202,6 +202,9 @@ pub enum SessionEvent {
     Connected,
     /// Some slots show something else from now on.
     Slots(Vec<SlotChange>),
+    /// The video slots with these mids, and no others, wait for another source than the one they show. A slot whose
+    /// change is told in [`Self::Slots`] is no longer among them.
+    Switching(Vec<String>),
     /// More slots would be filled: a pool of this size is wanted.
     Pool {
         /// Audio slots.

@@ -98,6 +98,10 @@ pub(crate) struct Session {
     ingress: Ingress,
     lines: Vec<String>,
     changes: Vec<SlotChange>,
+    /// Slots that the client was told to be about to change.
+    switching: Vec<String>,
+    /// Whether [`Self::switching`] has to be worked out anew.
+    rewait: bool,
     opened_at: Instant,
     heard_at: Instant,
     connected: bool,
@@ -128,6 +132,8 @@ impl Session {
             ingress: Ingress::new(now, epoch),
             lines: Vec::new(),
             changes: Vec::new(),
+            switching: Vec::new(),
+            rewait: false,
             opened_at: now,
             heard_at: now,
             connected: false,
@@ -221,6 +227,7 @@ impl Session {
     pub(crate) fn switch(&mut self, now: Instant, index: usize, to: Option<TrackId>) {
         let Some(slot) = self.slots.get_mut(index) else { return };
         slot.forwarder.switch(now, to);
+        self.rewait = true;
         if to.is_none()
             && let Some(change) = slot.announce(None)
         {
@@ -258,7 +265,23 @@ impl Session {
 
     /// What the client has not been told yet about its slots.
     pub(crate) fn take_changes(&mut self) -> Vec<SlotChange> {
+        self.rewait |= !self.changes.is_empty();
         std::mem::take(&mut self.changes)
+    }
+
+    /// The slots that are about to show something else, if they are others than the client believes; `changes` is what
+    /// it is told beside this.
+    pub(crate) fn take_switching(&mut self, changes: &[SlotChange]) -> Option<Vec<String>> {
+        if !std::mem::take(&mut self.rewait) {
+            return None;
+        }
+        self.switching.retain(|mid| changes.iter().all(|change| change.mid != *mid));
+        let waiting: Vec<String> =
+            self.slots.iter().filter(|slot| slot.is_switching()).map(|slot| slot.name.clone()).collect();
+        (waiting != self.switching).then(|| {
+            self.switching.clone_from(&waiting);
+            waiting
+        })
     }
 
     /// Asks the client for a keyframe of a source.

@@ -290,6 +290,7 @@ impl World {
                 };
                 Push::Slots { slots: changes.iter().map(announce).collect() }
             }
+            SessionEvent::Switching(mids) => Push::Switching { mids },
             SessionEvent::Pool { audio, video } => Push::Pool(Pool { size: PoolSize { audio, video } }),
             SessionEvent::Speakers(speakers) => {
                 Push::Speakers { speakers: speakers.iter().map(ToString::to_string).collect() }

@@ -107,13 +107,15 @@ export class Call {
     this.#session?.interest(interest);
   }
 
-  /** A frame of a video slot is on the screen. */
-  frameShown(mid: string, rtpTimestamp: number | undefined): void {
+  /** A frame of a video slot is on the screen. True when it is certainly of whoever is named. */
+  frameShown(mid: string, rtpTimestamp: number | undefined): boolean {
     if (!this.seen) {
       this.seen = true;
       performance.mark('plenary:first-remote-frame');
     }
-    if (this.#table.frameShown(mid, rtpTimestamp, this.#contributor(mid, rtpTimestamp))) this.slots = this.#table.view();
+    const from = this.#contributor(mid, rtpTimestamp);
+    if (this.#table.frameShown(mid, rtpTimestamp, from)) this.slots = this.#table.view();
+    return from !== undefined && from === this.#table.shownIn(mid);
   }
 
   #contributor(mid: string, rtpTimestamp: number | undefined): string | undefined {
@@ -214,6 +216,10 @@ export class Call {
       joined: guard((joined) => this.#joined(joined, table, streams)),
       roster: guard((push) => (this.roster = applyRoster(this.roster, push))),
       slots: guard((slots) => this.#announced(slots)),
+      switching: guard((mids) => {
+        table.await(mids);
+        this.slots = table.view();
+      }),
       slotStream: guard((mid, kind, stream) => {
         table.add(mid, kind);
         streams.push({ mid, kind, stream });

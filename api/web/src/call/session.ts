@@ -10,6 +10,7 @@ export interface SessionEvents {
   joined(joined: Joined): void;
   roster(push: RosterPush): void;
   slots(slots: SlotAnnouncement[]): void;
+  switching(mids: string[]): void;
   slotStream(mid: string, kind: SlotKind, stream: MediaStream): void;
   speakers(participants: string[]): void;
   published(tracks: TrackInfo[]): void;
@@ -176,6 +177,8 @@ export class Session {
         return this.events.roster(push);
       case 'slots':
         return this.events.slots(push.slots);
+      case 'switching':
+        return this.events.switching(push.mids);
       case 'pool':
         void this.#grow(push.size);
         return;

@@ -60,6 +60,14 @@ describe('SlotTable', () => {
     expect(held()).toBe(true);
     table.frameShown('4', 300, undefined);
     expect(held()).toBe(false);
+    table.await(['4']);
+    expect(held()).toBe(true);
+    table.await([]);
+    expect(held()).toBe(false);
+    table.await(['4']);
+    table.announce(said('4', 4, 'cyd', 400));
+    table.frameShown('4', 400, undefined);
+    expect(held()).toBe(false);
   });
 
   it('compares timestamps round the end of their range', () => {

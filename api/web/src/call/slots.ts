@@ -20,6 +20,8 @@ interface Slot {
   shown: Occupant | undefined;
   /** Announced, not on the screen yet; oldest first. */
   pending: SlotAnnouncement[];
+  /** Another source is waited for. */
+  switching: boolean;
   /** RTP timestamp of the frame on the screen. */
   frame: number | undefined;
 }
@@ -36,7 +38,7 @@ export interface SlotView {
   shown: Occupant | null;
   /** Announced, but its first frame is not on the screen yet. */
   pending: boolean;
-  /** Someone else's picture is about to come: what is on the screen must not change before the name does. */
+  /** Someone else's picture is about to come: only frames that are certainly of who is shown now may be seen. */
   held: boolean;
 }
 
@@ -49,7 +51,7 @@ export class SlotTable {
   /** A slot can be played. It may have been announced before: messages are quicker than session descriptions. */
   add(mid: string, kind: SlotKind): void {
     const slot = this.#slots.get(mid);
-    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [], frame: undefined });
+    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [], switching: false, frame: undefined });
     else slot.kind = kind;
   }
 
@@ -60,6 +62,7 @@ export class SlotTable {
     const slot = this.#slots.get(mid);
     if (slot === undefined || generation <= (slot.announced?.generation ?? -1)) return;
     slot.announced = announcement;
+    slot.switching = false;
     if (slot.kind === 'audio' || announcement.rtp_timestamp === undefined) {
       slot.pending = [];
       slot.shown = occupant(announcement);
@@ -69,6 +72,16 @@ export class SlotTable {
     if (slot.pending.length > MAX_PENDING) slot.pending.shift();
     // The frame may have been quicker than the message.
     if (slot.frame !== undefined) this.frameShown(mid, slot.frame, undefined);
+  }
+
+  /** Just these slots wait for another source than the one they show. */
+  await(mids: readonly string[]): void {
+    for (const slot of this.#slots.values()) slot.switching = mids.includes(slot.mid);
+  }
+
+  /** Whose picture is in a slot. */
+  shownIn(mid: string): string | undefined {
+    return this.#slots.get(mid)?.shown?.participant;
   }
 
   /**
@@ -114,7 +127,7 @@ export class SlotTable {
       rtpTimestamp: slot.announced?.rtp_timestamp ?? null,
       shown: slot.shown ?? null,
       pending: slot.pending.length > 0,
-      held: slot.shown !== undefined && slot.pending.some((next) => !isOf(next, slot.shown)),
+      held: slot.shown !== undefined && (slot.switching || slot.pending.some((next) => !isOf(next, slot.shown))),
     }));
   }
 }

@@ -113,6 +113,7 @@ export interface Close {
 export type Push =
   | ({ type: 'roster' } & RosterPush)
   | { type: 'slots'; slots: SlotAnnouncement[] }
+  | { type: 'switching'; mids: string[] }
   | { type: 'pool'; size: PoolSize }
   | { type: 'speakers'; speakers: string[] }
   | { type: 'media_connected' }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use openraft::ChangeMembers;
 
 use super::*;
+use tokio::task::JoinSet;
+
 use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,12 +46,12 @@ async fn a_node_that_came_back_is_not_judged_by_its_silence_before() {
     // It can speak and is not heard to answer: to the leader its silence goes on, but a new life has begun.
     cluster.mesh.deafen(id);
     let back = start(&cluster.mesh, id.number(), &folder).await;
-    let speaking = tokio::spawn(async move { register(&back).await });
+    let mut speaking = JoinSet::new();
+    speaking.spawn(async move { register(&back).await });
     until("it is up again", || status() == Some(NodeStatus::Up)).await;
     let up = Instant::now();
     until("it is declared down again", || status() == Some(NodeStatus::Down)).await;
     assert!(up.elapsed() > Duration::from_millis(1500), "down again after {:?}", up.elapsed());
-    speaking.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +151,7 @@ async fn a_change_of_the_membership_that_lost_its_caller_halfway_is_brought_to_i
 
     // Two members are too few for the upkeep to want a second voter: nobody but this caller changes anything.
     cluster.mesh.cut(second);
-    let mut caller = tokio::task::JoinSet::new();
+    let mut caller = JoinSet::new();
     let raft = founder.raft.clone();
     caller
         .spawn(async move { raft.change_membership(ChangeMembers::AddVoterIds(BTreeSet::from([second])), true).await });

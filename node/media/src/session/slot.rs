@@ -55,6 +55,12 @@ impl Slot {
         self.forwarder.pending().filter(|_| self.kind == MediaKind::Video)
     }
 
+    /// Whether a picture is shown and another one is waited for.
+    pub(super) fn is_switching(&self) -> bool {
+        let waits = self.awaits_keyframe();
+        waits.is_some() && self.announced.is_some() && waits != self.announced
+    }
+
     /// What the client has to be told when the slot shows something else.
     pub(super) fn announce(&mut self, shows: Option<(ParticipantId, TrackId, u32)>) -> Option<SlotChange> {
         let track = shows.map(|(_, track, _)| track);

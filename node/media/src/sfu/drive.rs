@@ -122,11 +122,16 @@ impl Sfu {
         let now = self.now;
         let flushed = self.guarded(key, |session, happenings| {
             session.flush(now, happenings);
-            (session.id, session.take_changes(), session.poll_timeout())
+            let changes = session.take_changes();
+            let switching = session.take_switching(&changes);
+            (session.id, switching, changes, session.poll_timeout())
         });
-        let Some((id, changes, due)) = flushed else { return };
+        let Some((id, switching, changes, due)) = flushed else { return };
         if !changes.is_empty() {
             self.effects.tell(id, SessionEvent::Slots(changes));
+        }
+        if let Some(mids) = switching {
+            self.effects.tell(id, SessionEvent::Switching(mids));
         }
         self.timers.set(Sleeper::Session(key), Some(due));
         self.handle_happenings(key);

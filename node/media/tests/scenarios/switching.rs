@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenary_cluster::model::{MediaKind, Source};
-use plenary_media::io::{Interest, VideoInterest, WantedTrack};
+use plenary_media::io::{Interest, SessionEvent, VideoInterest, WantedTrack};
 
 use crate::common::{Quality, Received, Tag, World, ms, secs};
 
@@ -58,6 +58,41 @@ fn timestamps_and_sequences_go_on_over_a_switch_every_second() {
     }
     // Nineteen of the picture and about as many of the sound.
     assert!(switches >= 30, "{switches} switches");
+}
+
+#[test]
+fn a_picture_that_is_about_to_change_is_told_before_it_changes() {
+    let mut world = World::new(23, &[1]);
+    world.slots = (1, 1);
+    for tag in 1..=3 {
+        world.join(tag, 0);
+    }
+    for turn in 0..6 {
+        watch(&mut world, 3, 1 + turn % 2);
+        world.run(secs(1));
+    }
+    let client = world.client(3);
+    let video = client.slots[1].to_string();
+    let mut told = false;
+    let mut changes = 0;
+    for (_, event) in &client.events {
+        match event {
+            SessionEvent::Switching(mids) => told = mids.contains(&video),
+            SessionEvent::Slots(slots) if slots.iter().any(|slot| slot.mid == video) => {
+                // The first picture replaces none.
+                assert_eq!(told, changes > 0, "change {changes}");
+                told = false;
+                changes += 1;
+            }
+            SessionEvent::Slots(_)
+            | SessionEvent::Answer { .. }
+            | SessionEvent::Connected
+            | SessionEvent::Pool { .. }
+            | SessionEvent::Speakers(_)
+            | SessionEvent::Closed(_) => {}
+        }
+    }
+    assert_eq!(changes, 6);
 }
 
 #[test]

@@ -165,6 +165,8 @@ impl Peer {
         match push {
             Push::Roster { reset, changes, .. } => self.handle_roster(reset, changes),
             Push::Slots { slots } => slots.into_iter().for_each(|slot| self.handle_announcement(slot)),
+            // For those who look: a headless participant knows each frame's source from its packets.
+            Push::Switching { mids: _ } => {}
             Push::Pool(pool) => self.grow_pool(pool.size),
             Push::Speakers { speakers } => self.report.speakers = speakers,
             Push::MediaConnected => self.report.media_connected = true,

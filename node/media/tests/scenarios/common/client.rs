@@ -314,6 +314,7 @@ impl Client {
             SessionEvent::Slots(changes) => changes.as_slice(),
             SessionEvent::Answer { .. }
             | SessionEvent::Connected
+            | SessionEvent::Switching(_)
             | SessionEvent::Pool { .. }
             | SessionEvent::Speakers(_)
             | SessionEvent::Closed(_) => &[],
