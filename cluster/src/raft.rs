@@ -4,6 +4,7 @@
 //! them (`network`) and, while it leads, looks after the membership and the dead (`upkeep`). openraft's own types
 //! stay inside this module and the store.
 
+mod compare;
 mod config;
 mod network;
 mod node;

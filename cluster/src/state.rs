@@ -6,6 +6,7 @@
 
 mod apply;
 mod command;
+mod digest;
 mod event;
 mod index;
 mod invariant;
@@ -24,6 +25,7 @@ use std::net::SocketAddr;
 use imbl::OrdMap;
 
 pub use command::{Applied, Command, MeetingPatch, NewMeeting, Proposal, ProposalId, Rejection, RosterEntry};
+pub use digest::Digest;
 pub use event::{Event, EventKind};
 pub use outbox::OUTBOX_CAP;
 pub use repeats::REPEATS_CAP;
@@ -73,6 +75,11 @@ impl State {
     #[must_use]
     pub const fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// How many records there are: meetings, rooms and participants.
+    pub(crate) fn records(&self) -> usize {
+        self.meetings.len() + self.rooms.len() + self.participants.len()
     }
 
     /// The latest time any command carried.

@@ -16,6 +16,7 @@
 //! **Invariant:** no value is larger than 32 KiB; snapshots are plain files.
 
 mod check;
+mod fingerprint;
 mod log;
 mod machine;
 mod mark;
@@ -31,6 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub(crate) use fingerprint::Fingerprints;
 pub(crate) use log::LogStore;
 pub(crate) use machine::{StateMachine, View};
 pub(crate) use snapshot::{SnapshotFile, Snapshots, Upload};

@@ -13,6 +13,7 @@ use openraft::errors::RaftError;
 use openraft::metrics::RaftMetrics;
 use parking_lot::Mutex;
 use rand::RngExt;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use super::config::config;
 use super::network::Network;
 use super::receive::Incoming;
 use super::types::{Member, Raft, TypeConfig};
-use super::{Rpc, RpcError, upkeep};
+use super::{Rpc, RpcError, compare, upkeep};
 use crate::clock::Clock;
 use crate::directory::{Directory, ProposeError};
 use crate::model::{NodeAddresses, NodeId, NodeStatus};
@@ -96,6 +97,8 @@ pub struct RaftNode {
     epoch: AtomicU64,
     /// Counts proposals; begun at random, so that a process before this one never shares a number.
     sequence: AtomicU64,
+    /// Why this member must not go on, once there is a reason beside Raft's own.
+    pub(super) unfit: watch::Sender<Option<String>>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -126,9 +129,11 @@ impl RaftNode {
             control_address,
             epoch: AtomicU64::new(0),
             sequence: AtomicU64::new(u64::from(first) << 16),
+            unfit: watch::Sender::new(None),
             tasks: Mutex::new(JoinSet::new()),
         });
         node.tasks.lock().spawn(upkeep::run(Arc::downgrade(&node)));
+        node.tasks.lock().spawn(compare::run(Arc::downgrade(&node), node.view.fingerprints()));
         Ok(node)
     }
 
@@ -197,8 +202,23 @@ impl RaftNode {
         recovered.map(drop).map_err(|_| ProposeError::Unavailable { retry_after: super::propose::RETRY_AFTER })
     }
 
-    /// Resolves when Raft stops by itself, with the reason: the store failed, and this process has to end.
+    /// Resolves when this member can't go on, with the reason: the store failed, or its state is not the others'. This
+    /// process has to end then.
     pub async fn stopped(&self) -> String {
+        let mut unfit = self.unfit.subscribe();
+        tokio::select! {
+            reason = self.raft_stopped() => reason,
+            Ok(reason) = unfit.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Says why this member must not go on.
+    pub(super) fn stop_for(&self, reason: String) {
+        tracing::error!(node = %self.id, reason, "this node stops");
+        self.unfit.send_replace(Some(reason));
+    }
+
+    async fn raft_stopped(&self) -> String {
         let mut metrics = self.raft.metrics();
         loop {
             if let Err(fatal) = &metrics.borrow_watched().running_state {

@@ -44,6 +44,7 @@ impl RaftNode {
                 reply(&self.write(proposal, self.deadline()).await)
             }
             Kind::ReadIndex => reply(&self.read_index(self.deadline()).await),
+            Kind::Fingerprint => reply(&self.fingerprint(decode(body).map_err(words)?)),
         }
     }
 

@@ -41,11 +41,20 @@ pub(super) enum Kind {
     TransferLeader = 5,
     Propose = 6,
     ReadIndex = 7,
+    Fingerprint = 8,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Append, Self::Vote, Self::PreVote, Self::Snapshot, Self::TransferLeader, Self::Propose, Self::ReadIndex];
+    const ALL: [Self; 8] = [
+        Self::Append,
+        Self::Vote,
+        Self::PreVote,
+        Self::Snapshot,
+        Self::TransferLeader,
+        Self::Propose,
+        Self::ReadIndex,
+        Self::Fingerprint,
+    ];
 }
 
 /// Why bytes are not a message.

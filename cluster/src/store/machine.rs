@@ -15,6 +15,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use sled::Batch;
 use tokio::sync::watch;
 
+use super::fingerprint::{Fingerprints, Taker};
 use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
 use super::{StorageFault, Trees};
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
@@ -35,6 +36,7 @@ const INSTALL_BATCH: usize = 512;
 pub(crate) struct View {
     state: ArcSwap<State>,
     revisions: watch::Sender<u64>,
+    fingerprints: watch::Receiver<Fingerprints>,
 }
 
 impl View {
@@ -46,6 +48,19 @@ impl View {
     /// Ticks with the applied revision.
     pub(crate) fn revisions(&self) -> watch::Receiver<u64> {
         self.revisions.subscribe()
+    }
+
+    /// Makes this member's state one that the log did not lead to.
+    #[cfg(test)]
+    pub(crate) fn corrupt(&self, token: u128) {
+        let mut state = State::clone(&self.state.load());
+        state.smuggle(token);
+        self.state.store(Arc::new(state));
+    }
+
+    /// The latest fingerprints of the applied state.
+    pub(crate) fn fingerprints(&self) -> watch::Receiver<Fingerprints> {
+        self.fingerprints.clone()
     }
 
     fn show(&self, state: State) {
@@ -63,14 +78,20 @@ pub(crate) struct StateMachine {
     view: Arc<View>,
     applied: Option<LogId>,
     membership: StoredMembership,
+    taker: Taker,
 }
 
 impl StateMachine {
     /// Loads the applied state; finishes an installation that was cut short.
     pub(super) fn open(trees: Trees, snapshots: Arc<Snapshots>) -> Result<Self, StorageFault> {
-        let view = View { state: ArcSwap::from_pointee(State::default()), revisions: watch::Sender::new(0) };
-        let mut machine =
-            Self { trees, snapshots, view: Arc::new(view), applied: None, membership: StoredMembership::default() };
+        let taker = Taker::new();
+        let view = View {
+            state: ArcSwap::from_pointee(State::default()),
+            revisions: watch::Sender::new(0),
+            fingerprints: taker.subscribe(),
+        };
+        let (view, membership) = (Arc::new(view), StoredMembership::default());
+        let mut machine = Self { trees, snapshots, view, applied: None, membership, taker };
         if let Some(name) = machine.trees.meta.get(INSTALLING)? {
             let name = String::from_utf8_lossy(&name).into_owned();
             let (_, file) = machine
@@ -159,6 +180,7 @@ impl StateMachine {
         self.membership = last_membership;
         self.write(Vec::new())?;
         self.trees.meta.remove(INSTALLING)?;
+        self.taker.forget();
         self.view.show(state);
         Ok(())
     }
@@ -202,6 +224,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 }
             };
             self.applied = Some(entry.log_id);
+            self.taker.look(&state).map_err(StorageFault::from)?;
             answers.extend(responder.map(|responder| (responder, applied)));
         }
         let changes = state.changes_since(&old).map_err(StorageFault::from)?;

@@ -118,3 +118,23 @@ async fn members_on_two_continents_keep_their_leader_and_write() {
     assert_eq!(state.nodes().map(|node| node.epoch).collect::<Vec<_>>(), before, "nobody had to register again");
     assert_eq!(epochs(), before);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_state_is_not_the_others_stops_and_says_why() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let victim = (leader + 1) % 3;
+    let settled = cluster.node(leader).read_linearizable().await.expect("reads").revision();
+    cluster.node(victim).read_at_least(settled).await.expect("reads");
+    cluster.node(victim).view.corrupt(7);
+    for n in 1..=1000_u128 {
+        cluster.node(leader).propose(None, create(n)).await.expect("writes");
+    }
+    let reason = tokio::time::timeout(PATIENCE, cluster.node(victim).stopped()).await.expect("it stops");
+    assert!(reason.contains("its state at log index 1000"), "{reason}");
+    for place in [leader, (leader + 2) % 3] {
+        let node = cluster.node(place);
+        assert!(node.fingerprint(1000).is_some(), "a fingerprint was taken");
+        assert!(node.unfit.borrow().is_none(), "the majority goes on");
+    }
+}
