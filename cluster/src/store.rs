@@ -1,18 +1,20 @@
-//! What a node keeps on disk: the log and the vote, the applied state, snapshots. Nobody else touches sled.
+//! What a node keeps on disk: the log and the vote, the applied state, snapshots. Nobody else touches these files.
 //!
 //! ```text
-//! <data>/node                    whose folder this is
-//! <data>/mark                    durable high-water mark: last log index and vote, two slots, each with a checksum
-//! <data>/raft.sled/              one sled::Db, one LSN-ordered log for all trees
-//!   raft_log    index, u64 BE                      record of the entry
-//!   raft_meta   "vote" "committed" "purged" "installing"
-//!   sm          0x00 "applied", 0x00 "member"; rows of the state (see `state::rows`)
+//! <data>/schema              version of this layout
+//! <data>/node                whose folder this is
+//! <data>/wal/                the log and the vote: a write-ahead log in chunks (see [`wal`])
+//! <data>/mark                high-water mark: last log index and vote, two slots, each with a checksum
+//! <data>/raft.sled/          the applied state, one sled::Db
+//!   sm          0x00 "applied", 0x00 "member"; rows of the state (see `state::rows`); the sum of them all
+//!   meta        "installing"
 //! <data>/snapshots/<index>-<term>-<node>.snap      written, synced, renamed, folder synced
 //! ```
 //!
-//! **Invariant:** nothing is acknowledged before one sync covers it. sled's `flush` alone does not reach the disk on
-//! Linux, so [`sync`]'s one thread follows it with `sync_data` on sled's file, then writes the mark, then answers.
-//! **Invariant:** a store that is damaged, or shorter than its mark says, refuses to open.
+//! **Invariant:** nothing is acknowledged before one sync of the log covers it ([`sync`]).
+//! **Invariant:** a log that is damaged, or shorter than the mark says, refuses to open. Damaged rows are dropped and had
+//! again from a snapshot and the log, or refused where these do not reach.
+//! **Invariant:** the rows on disk are never ahead of the log on disk.
 //! **Invariant:** no value is larger than 32 KiB; snapshots are plain files.
 
 mod check;
@@ -20,15 +22,16 @@ mod fingerprint;
 mod log;
 mod machine;
 mod mark;
+mod rows;
 mod snapshot;
 mod sync;
+mod wal;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,13 +43,13 @@ pub(crate) use snapshot::{SnapshotFile, Snapshots, Upload};
 use crate::model::NodeId;
 use crate::record::RecordError;
 use crate::state::RowError;
-use mark::MarkError;
+use mark::{MarkError, MarkFile};
+use rows::SledRows;
+use sync::Syncer;
+use wal::Wal;
 
-/// sled's page cache. The state is served from memory, so the cache is only for writes in flight and a restart.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-
-/// How often sled's own flusher runs; it also collects garbage, so it stays on though we sync ourselves.
-const FLUSH_EVERY_MS: u64 = 500;
+/// The version of the layout above. Version 1 kept the log in sled.
+const SCHEMA: &str = "2";
 
 /// Why a store does not open.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +71,17 @@ pub enum StoreError {
         owner: String,
         /// Who opened it.
         node: NodeId,
+    },
+    /// It was written in another layout.
+    #[error(
+        "data folder {path} has layout {found}, this program reads layout {SCHEMA}: start the version of the program \
+         that wrote it, or move the node's whole `data_dir` away and join the cluster anew"
+    )]
+    Schema {
+        /// Which folder.
+        path: PathBuf,
+        /// Its layout.
+        found: String,
     },
     /// Another process has it open.
     #[error("data folder {path} is in use by another process")]
@@ -100,35 +114,59 @@ impl Store {
         let unusable = |source| StoreError::Folder { path: folder.to_owned(), source };
         let damaged = |reason: String| StoreError::Damaged { path: folder.to_owned(), reason };
         fs::create_dir_all(folder).map_err(unusable)?;
+        snapshot::sync_folder(folder).map_err(unusable)?;
         claim(folder, node)?;
-        let db = open_sled(folder)?;
-        let trees = Trees::open(&db).map_err(|error| damaged(error.to_string()))?;
-        let (mark, seen) = mark::MarkFile::open(&folder.join("mark")).map_err(|error| match error {
+        let refused = |fault: StorageFault| {
+            if fault.is_in_use() {
+                return StoreError::InUse { path: folder.to_owned() };
+            }
+            match fault {
+                StorageFault::Io(source) if !is_damage(source.kind()) => unusable(source),
+                StorageFault::Io(source) => damaged(source.to_string()),
+                StorageFault::Sled(_)
+                | StorageFault::Record(_)
+                | StorageFault::Row(_)
+                | StorageFault::Inconsistent(_) => damaged(fault.to_string()),
+            }
+        };
+        let wal = Wal::open(&folder.join("wal")).map_err(refused)?;
+        let (mark, seen) = MarkFile::open(&folder.join("mark")).map_err(|error| match error {
             MarkError::Io(source) => unusable(source),
             MarkError::Damaged => damaged(error.to_string()),
         })?;
-        let found = check::check(&trees, seen).map_err(|error| damaged(error.to_string()))?;
-        let snapshots = Snapshots::open(&folder.join("snapshots")).map_err(unusable)?;
-        let sync = sync::Syncer::start(db, &folder.join("raft.sled"), mark, found).map_err(unusable)?;
-        let machine =
-            StateMachine::open(trees.clone(), Arc::new(snapshots)).map_err(|error| damaged(error.to_string()))?;
-        let log = LogStore::open(trees, sync).map_err(|error| damaged(error.to_string()))?;
-        Ok(Self { log, machine })
+        let found = check::check(&wal, seen).map_err(refused)?;
+        let snapshots = Arc::new(Snapshots::open(&folder.join("snapshots")).map_err(unusable)?);
+        snapshots.forget_before(wal.purged());
+        let mut machine = open_machine(&folder.join("raft.sled"), &wal, &snapshots).map_err(refused)?;
+        let sync = Syncer::start(wal.clone(), mark, found).map_err(unusable)?;
+        machine.follow(sync.durable());
+        Ok(Self { log: LogStore::new(wal, sync), machine })
     }
 }
 
-/// The trees of the store.
-#[derive(Debug, Clone)]
-pub(crate) struct Trees {
-    log: sled::Tree,
-    meta: sled::Tree,
-    machine: sled::Tree,
+/// Opens the applied state. If its rows are not what was written, they are dropped, and Raft has them again from the
+/// newest snapshot and the log.
+fn open_machine(folder: &Path, wal: &Wal, snapshots: &Arc<Snapshots>) -> Result<StateMachine, StorageFault> {
+    let open = || StateMachine::open(Arc::new(SledRows::open(folder)?), Arc::clone(snapshots));
+    let snapshot = snapshots.current().and_then(|(meta, _)| meta.last_log_id);
+    let machine = match open() {
+        Ok(machine) => machine,
+        Err(fault) if fault.is_in_use() || fault.is_of_another_version() => return Err(fault),
+        Err(fault) => {
+            check::covers(wal, None, snapshot)
+                .map_err(|uncovered| StorageFault::Inconsistent(format!("{fault}, and {uncovered}")))?;
+            tracing::warn!(%fault, "the applied state is damaged; it is had again from a snapshot and the log");
+            SledRows::remove(folder)?;
+            open()?
+        }
+    };
+    check::covers(wal, machine.applied(), snapshot)?;
+    Ok(machine)
 }
 
-impl Trees {
-    fn open(db: &sled::Db) -> Result<Self, sled::Error> {
-        Ok(Self { log: db.open_tree("raft_log")?, meta: db.open_tree("raft_meta")?, machine: db.open_tree("sm")? })
-    }
+/// Whether an error of reading speaks of what was read.
+const fn is_damage(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other)
 }
 
 /// What went wrong under way. Any of these is fatal to the node.
@@ -146,6 +184,27 @@ pub(crate) enum StorageFault {
     Inconsistent(String),
 }
 
+impl StorageFault {
+    /// Whether another process has the files open.
+    fn is_in_use(&self) -> bool {
+        match self {
+            Self::Io(error) | Self::Sled(sled::Error::Io(error)) => {
+                error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+            }
+            Self::Sled(_) | Self::Record(_) | Self::Row(_) | Self::Inconsistent(_) => false,
+        }
+    }
+
+    /// Whether a newer program may have written this.
+    const fn is_of_another_version(&self) -> bool {
+        matches!(
+            self,
+            Self::Record(RecordError::Version(_))
+                | Self::Row(RowError::UnknownTable(_) | RowError::Record(_, RecordError::Version(_)))
+        )
+    }
+}
+
 impl From<StorageFault> for io::Error {
     fn from(fault: StorageFault) -> Self {
         match fault {
@@ -157,35 +216,30 @@ impl From<StorageFault> for io::Error {
     }
 }
 
-/// Writes down whose folder this is, or compares.
+/// Writes down whose folder this is and in which layout, or compares.
 fn claim(folder: &Path, node: NodeId) -> Result<(), StoreError> {
     let unusable = |source| StoreError::Folder { path: folder.to_owned(), source };
-    let path = folder.join("node");
-    match fs::read_to_string(&path) {
-        Ok(owner) if owner.trim() == node.to_string() => Ok(()),
-        Ok(owner) => Err(StoreError::OtherNode { path: folder.to_owned(), owner: owner.trim().to_owned(), node }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            snapshot::write_durably(&path, node.to_string().as_bytes()).map_err(unusable)
-        }
-        Err(error) => Err(unusable(error)),
+    let schema = written_before(&folder.join("schema")).map_err(unusable)?;
+    let owner = written_before(&folder.join("node")).map_err(unusable)?;
+    match schema {
+        Some(found) if found == SCHEMA => {}
+        Some(found) => return Err(StoreError::Schema { path: folder.to_owned(), found }),
+        // The first layout did not say which it was.
+        None if owner.is_some() => return Err(StoreError::Schema { path: folder.to_owned(), found: "1".to_owned() }),
+        None => snapshot::write_durably(&folder.join("schema"), SCHEMA.as_bytes()).map_err(unusable)?,
+    }
+    match owner {
+        Some(owner) if owner == node.to_string() => Ok(()),
+        Some(owner) => Err(StoreError::OtherNode { path: folder.to_owned(), owner, node }),
+        None => snapshot::write_durably(&folder.join("node"), node.to_string().as_bytes()).map_err(unusable),
     }
 }
 
-fn open_sled(folder: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::new()
-        .path(folder.join("raft.sled"))
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(Some(FLUSH_EVERY_MS));
-    let path = folder.to_owned();
-    // sled panics on some damaged files instead of saying so.
-    match catch_unwind(AssertUnwindSafe(|| config.open())) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(error))) if error.kind() == io::ErrorKind::WouldBlock => Err(StoreError::InUse { path }),
-        Ok(Err(sled::Error::Io(error))) if error.to_string().contains("could not acquire lock") => {
-            Err(StoreError::InUse { path })
-        }
-        Ok(Err(sled::Error::Io(source))) => Err(StoreError::Folder { path, source }),
-        Ok(Err(error)) => Err(StoreError::Damaged { path, reason: error.to_string() }),
-        Err(_) => Err(StoreError::Damaged { path, reason: "sled can't read it".to_owned() }),
+/// The line that a file holds, if there is such a file.
+fn written_before(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        Ok(content) => Ok(Some(String::from_utf8_lossy(&content).trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -1,36 +1,41 @@
 //! What an opened store must fulfil before it may serve or vote.
 
-use super::log::{PURGED, VOTE, index_of};
+use super::StorageFault;
 use super::mark::{Mark, VoteMark};
-use super::{StorageFault, Trees};
-use crate::raft::types::{Entry, LogId, Vote};
-use crate::record::decode;
+use super::wal::Wal;
+use crate::raft::types::LogId;
+
+/// Entries that are looked at in one go.
+const STEP: u64 = 256;
 
 /// Reads every entry: each is whole, they follow each other without a gap, and neither they nor the vote fall short
-/// of the mark. Returns the mark that fits. `seen` is `None` for a mark that was just made: then the store must be empty too.
-pub(super) fn check(trees: &Trees, seen: Option<Mark>) -> Result<Mark, StorageFault> {
-    let purged = read::<LogId>(trees, PURGED)?;
-    let vote = read::<Vote>(trees, VOTE)?;
-    let mut last = purged;
-    for row in &trees.log {
-        let (key, value) = row?;
-        let entry: Entry = decode(&value)?;
-        let index = index_of(&key)?;
-        if entry.log_id.index() != index {
-            return Err(broken(format!("entry {} stands at {index}", entry.log_id.index())));
+/// of the mark. Returns the mark that fits. `seen` is `None` for a mark that was just made: then the log must be empty too.
+pub(super) fn check(wal: &Wal, seen: Option<Mark>) -> Result<Mark, StorageFault> {
+    let (purged, last) = (wal.purged(), wal.last());
+    let mut next = purged.map_or(0, |purged| purged.index() + 1);
+    let end = last.map_or(0, |last| last.index() + 1);
+    let mut before = purged;
+    while next < end {
+        let entries = wal.read(next..end.min(next + STEP), usize::MAX)?;
+        for entry in &entries {
+            let id = entry.log_id;
+            if id.index() != next {
+                return Err(broken(format!("the log lacks entry {next}")));
+            }
+            if before.is_some_and(|before| before.committed_leader_id() > id.committed_leader_id()) {
+                return Err(broken(format!("entry {id} follows one of a later term")));
+            }
+            before = Some(id);
+            next += 1;
         }
-        let first = last == purged;
-        match last {
-            // What was purged may still stand there: it is removed after it was noted as purged.
-            Some(purged) if first && index <= purged.index() + 1 => {}
-            Some(before) if index == before.index() + 1 => {}
-            None if index == 0 => {}
-            Some(before) => return Err(broken(format!("entry {index} follows {}", before.index()))),
-            None => return Err(broken(format!("the log begins at {index} and nothing was purged"))),
+        if entries.is_empty() {
+            return Err(broken(format!("the log lacks entry {next}")));
         }
-        last = Some(entry.log_id);
     }
-    let end = [last, purged].into_iter().flatten().map(|id| id.index() + 1).max().unwrap_or(0);
+    if before != last {
+        return Err(broken(format!("the log should end with {last:?} and ends with {before:?}")));
+    }
+    let vote = wal.vote();
     let mark = Mark { end, vote: vote.as_ref().map(VoteMark::from).unwrap_or_default() };
     compare(mark, seen)?;
     Ok(mark)
@@ -50,8 +55,14 @@ fn compare(found: Mark, seen: Option<Mark>) -> Result<(), StorageFault> {
     Ok(())
 }
 
-fn read<T: serde::de::DeserializeOwned>(trees: &Trees, key: &str) -> Result<Option<T>, StorageFault> {
-    trees.meta.get(key)?.map(|value| decode(&value)).transpose().map_err(StorageFault::from)
+/// Whether the applied state can be had: from `applied` or the newest snapshot on, the log leads further.
+pub(super) fn covers(wal: &Wal, applied: Option<LogId>, snapshot: Option<LogId>) -> Result<(), StorageFault> {
+    let known = applied.max(snapshot);
+    let purged = wal.purged();
+    if known.map(|id| id.index()) < purged.map(|id| id.index()) {
+        return Err(broken(format!("the log was purged up to {purged:?} and the state is known up to {known:?} only")));
+    }
+    Ok(())
 }
 
 const fn broken(reason: String) -> StorageFault {

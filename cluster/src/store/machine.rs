@@ -2,7 +2,8 @@
 //!
 //! `apply` works on a cheap clone of the state, writes the rows that differ in one atomic batch together with the log
 //! id it reached, and then lets readers see the new state. Nothing here is synced: after a crash sled is at some
-//! earlier point of its one log, and Raft applies the rest anew.
+//! earlier point of its one log, and Raft applies the rest anew. So the rows are a copy that can be had again, from the
+//! newest snapshot and the log behind it.
 
 use std::io;
 use std::sync::Arc;
@@ -12,21 +13,21 @@ use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::entry::EntryPayload;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
-use sled::Batch;
 use tokio::sync::watch;
 
+use super::StorageFault;
 use super::fingerprint::{Fingerprints, Taker};
+use super::rows::Rows;
 use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
-use super::{StorageFault, Trees};
+use super::sync::Durable;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::record::{decode, encode_value};
 use crate::state::{Applied, Change, State};
 
-const APPLIED: &[u8] = b"\0applied";
-const MEMBER: &[u8] = b"\0member";
-
-/// In `raft_meta`: file name of the snapshot that is being installed.
-const INSTALLING: &str = "installing";
+/// Row of the last applied log id. The rows of the state begin with their table, 1 or more.
+pub(crate) const APPLIED: &[u8] = b"\0applied";
+/// Row of the membership as of there.
+pub(crate) const MEMBER: &[u8] = b"\0member";
 
 /// Rows that one batch carries when the whole state is written anew.
 const INSTALL_BATCH: usize = 512;
@@ -73,17 +74,19 @@ impl View {
 /// Raft's state machine.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
-    trees: Trees,
+    rows: Arc<dyn Rows>,
     snapshots: Arc<Snapshots>,
     view: Arc<View>,
     applied: Option<LogId>,
     membership: StoredMembership,
     taker: Taker,
+    /// How far the log is durable; what is applied waits for it before it is written.
+    durable: Option<Durable>,
 }
 
 impl StateMachine {
     /// Loads the applied state; finishes an installation that was cut short.
-    pub(super) fn open(trees: Trees, snapshots: Arc<Snapshots>) -> Result<Self, StorageFault> {
+    pub(crate) fn open(rows: Arc<dyn Rows>, snapshots: Arc<Snapshots>) -> Result<Self, StorageFault> {
         let taker = Taker::new();
         let view = View {
             state: ArcSwap::from_pointee(State::default()),
@@ -91,9 +94,8 @@ impl StateMachine {
             fingerprints: taker.subscribe(),
         };
         let (view, membership) = (Arc::new(view), StoredMembership::default());
-        let mut machine = Self { trees, snapshots, view, applied: None, membership, taker };
-        if let Some(name) = machine.trees.meta.get(INSTALLING)? {
-            let name = String::from_utf8_lossy(&name).into_owned();
+        let mut machine = Self { rows, snapshots, view, applied: None, membership, taker, durable: None };
+        if let Some(name) = machine.rows.installing()? {
             let (_, file) = machine
                 .snapshots
                 .current()
@@ -108,14 +110,20 @@ impl StateMachine {
         Ok(machine)
     }
 
+    /// Has rows wait until the log is durable up to their entry: the applied state is synced at times of its own, and
+    /// must not be on disk without the log that led to it.
+    pub(super) fn follow(&mut self, durable: Durable) {
+        self.durable = Some(durable);
+    }
+
+    /// The last applied log id.
+    pub(super) const fn applied(&self) -> Option<LogId> {
+        self.applied
+    }
+
     /// What readers hold on to.
     pub(crate) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view)
-    }
-
-    #[cfg(test)]
-    pub(super) fn trees(&self) -> Trees {
-        self.trees.clone()
     }
 
     /// The folder of snapshots.
@@ -124,34 +132,19 @@ impl StateMachine {
     }
 
     fn load(&mut self) -> Result<(), StorageFault> {
-        let tree = &self.trees.machine;
-        self.applied = tree.get(APPLIED)?.map(|value| decode(&value)).transpose()?.flatten();
-        self.membership = tree.get(MEMBER)?.map(|value| decode(&value)).transpose()?.unwrap_or_default();
-        let rows = tree.range([1]..).map(|row| match row {
-            Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
-            Err(error) => Err(StorageFault::from(error)),
-        });
-        let state = State::from_rows(rows)?;
+        self.applied = self.rows.get(APPLIED)?.map(|value| decode(&value)).transpose()?.flatten();
+        self.membership = self.rows.get(MEMBER)?.map(|value| decode(&value)).transpose()?.unwrap_or_default();
+        let state = State::from_rows(self.rows.from(&[1]))?;
         state.check().map_err(StorageFault::Inconsistent)?;
         self.view.show(state);
         Ok(())
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
-        let mut batch = self.heads()?;
-        for change in changes {
-            put(&mut batch, change);
-        }
-        self.trees.machine.apply_batch(batch)?;
-        Ok(())
-    }
-
-    /// A batch that says what was applied.
-    fn heads(&self) -> Result<Batch, StorageFault> {
-        let mut batch = Batch::default();
-        batch.insert(APPLIED, encode_value(&self.applied)?);
-        batch.insert(MEMBER, encode_value(&self.membership)?);
-        Ok(batch)
+    /// Writes what differs, and what was applied, at once.
+    fn write(&self, mut changes: Vec<Change>) -> Result<(), StorageFault> {
+        changes.push((APPLIED.to_vec(), Some(encode_value(&self.applied)?)));
+        changes.push((MEMBER.to_vec(), Some(encode_value(&self.membership)?)));
+        self.rows.write(changes)
     }
 
     /// Makes the snapshot in `file` the whole applied state. Cut short by a crash, it is done again at the next start.
@@ -160,36 +153,20 @@ impl StateMachine {
         let SnapshotMeta { last_log_id, last_membership, .. } = reader.meta.clone();
         let state = reader.state()?;
         let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        self.trees.meta.insert(INSTALLING, name.as_bytes())?;
-        let gone: Vec<Change> = self
-            .trees
-            .machine
-            .iter()
-            .keys()
-            .map(|key| key.map(|key| (key.to_vec(), None)))
-            .collect::<Result<_, _>>()?;
+        self.rows.set_installing(Some(name))?;
+        let gone: Vec<Change> =
+            self.rows.from(&[]).map(|row| Ok((row?.0, None))).collect::<Result<_, StorageFault>>()?;
         let rows = state.changes_since(&State::default())?;
         for changes in gone.chunks(INSTALL_BATCH).chain(rows.chunks(INSTALL_BATCH)) {
-            let mut batch = Batch::default();
-            for change in changes {
-                put(&mut batch, change.clone());
-            }
-            self.trees.machine.apply_batch(batch)?;
+            self.rows.write(changes.to_vec())?;
         }
         self.applied = last_log_id;
         self.membership = last_membership;
         self.write(Vec::new())?;
-        self.trees.meta.remove(INSTALLING)?;
+        self.rows.set_installing(None)?;
         self.taker.forget();
         self.view.show(state);
         Ok(())
-    }
-}
-
-fn put(batch: &mut Batch, (key, value): Change) {
-    match value {
-        Some(value) => batch.insert(key, value),
-        None => batch.remove(key),
     }
 }
 
@@ -228,6 +205,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             answers.extend(responder.map(|responder| (responder, applied)));
         }
         let changes = state.changes_since(&old).map_err(StorageFault::from)?;
+        if let (Some(durable), Some(applied)) = (&mut self.durable, &self.applied) {
+            durable.reached(applied.index()).await?;
+        }
         self.write(changes)?;
         self.view.show(state);
         for (responder, applied) in answers {

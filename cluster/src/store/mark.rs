@@ -1,7 +1,8 @@
-//! The durable high-water mark: how far the log and the vote certainly reached, kept outside sled.
+//! The high-water mark: how far the log and the vote certainly reached, kept outside the log.
 //!
-//! A damaged sled file can open without complaint and lack its end. The mark tells: a log that is shorter, or a vote
-//! that is older, than what was once acknowledged is not ours to vote with.
+//! A log that lost its end still reads as a whole one. The mark tells: a log that is shorter, or a vote that is older,
+//! than what was once acknowledged is not ours to vote with. It follows the log: first the log is synced, then the mark
+//! moves, so that it never promises what a power cut could take.
 //!
 //! ```text
 //! two slots of 64 bytes, 4 KiB apart, written in turn:
@@ -13,6 +14,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::model::NodeId;
 use crate::raft::types::Vote;
 
 /// Bytes of a slot.
@@ -36,9 +38,16 @@ pub(super) struct Mark {
 /// A vote in the order in which votes grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(super) struct VoteMark {
-    term: u64,
-    candidate: u64,
-    committed: bool,
+    pub(super) term: u64,
+    pub(super) candidate: u64,
+    pub(super) committed: bool,
+}
+
+impl From<&VoteMark> for Vote {
+    fn from(vote: &VoteMark) -> Self {
+        let candidate = NodeId::new(vote.candidate);
+        if vote.committed { Self::new_committed(vote.term, candidate) } else { Self::new(vote.term, candidate) }
+    }
 }
 
 impl From<&Vote> for VoteMark {
@@ -61,6 +70,7 @@ pub(super) enum MarkError {
 pub(super) struct MarkFile {
     file: File,
     sequence: u64,
+    synced: bool,
 }
 
 impl MarkFile {
@@ -76,15 +86,40 @@ impl MarkFile {
         let slots = [read(&file, 0)?, read(&file, STRIDE)?];
         let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
         let (sequence, mark) = newest.ok_or(MarkError::Damaged)?;
-        Ok((Self { file, sequence }, (!fresh).then_some(mark)))
+        Ok((Self { file, sequence, synced: true }, (!fresh).then_some(mark)))
     }
 
-    /// Moves the mark; it is on disk when this returns.
+    /// Moves the mark. It is on disk after [`Self::sync`].
     pub(super) fn write(&mut self, mark: Mark) -> io::Result<()> {
-        self.sequence += 1;
+        // Only what is synced makes way for a new one: of the two slots one is whole on disk at any time.
+        self.sequence += u64::from(self.synced);
+        self.synced = false;
         let at = (self.sequence % 2) * STRIDE;
-        self.file.write_all_at(&encode(self.sequence, mark), at)?;
-        self.file.sync_data()
+        self.file.write_all_at(&encode(self.sequence, mark), at)
+    }
+
+    /// Makes the mark durable as it was written last.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        if !self.synced {
+            self.file.sync_data()?;
+            self.synced = true;
+        }
+        Ok(())
+    }
+
+    /// Forgets how far anything reached.
+    #[cfg(test)]
+    pub(super) fn reset(&mut self) -> io::Result<()> {
+        for _ in 0..2 {
+            self.write(Mark::default())?;
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file on disk says what was written last.
+    pub(super) const fn is_synced(&self) -> bool {
+        self.synced
     }
 }
 
@@ -132,7 +167,9 @@ mod tests {
         let (mut file, seen) = MarkFile::open(&path).expect("opens");
         assert_eq!(seen, None);
         for end in 1..=5 {
+            file.write(mark(end + 10)).expect("writes");
             file.write(mark(end)).expect("writes");
+            file.sync().expect("syncs");
         }
         assert_eq!(MarkFile::open(&path).expect("opens").1, Some(mark(5)));
         file.file.write_all_at(&[9; 8], STRIDE).expect("writes");

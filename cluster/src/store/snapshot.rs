@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::StorageFault;
-use crate::raft::types::SnapshotMeta;
+use crate::raft::types::{LogId, SnapshotMeta};
 use crate::record::{decode, encode};
 use crate::state::{Row, State};
 
@@ -76,6 +76,15 @@ impl Snapshots {
     /// The newest snapshot.
     pub(super) fn current(&self) -> Option<(SnapshotMeta, SnapshotFile)> {
         self.current.lock().clone()
+    }
+
+    /// Passes over the newest snapshot if it ends before `purged`: nothing leads on from there, and Raft writes a new one
+    /// when there is none.
+    pub(super) fn forget_before(&self, purged: Option<LogId>) {
+        let mut current = self.current.lock();
+        if current.as_ref().is_some_and(|(meta, _)| meta.last_log_id < purged) {
+            *current = None;
+        }
     }
 
     /// Writes the snapshot of a state and makes it the current one.
@@ -250,7 +259,8 @@ pub(super) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_folder(path)
 }
 
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Makes the name of a file or folder durable.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("a file has a folder"))?;
     File::open(folder)?.sync_all()
 }

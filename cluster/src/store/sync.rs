@@ -1,22 +1,24 @@
-//! The one thread that makes things durable.
+//! The one thread that makes the log and the vote durable.
 //!
 //! ```text
-//! append, vote ──► bounded queue ──► drain ► db.flush() ► sync_data(db file) ► mark ► answer all
+//! append, vote ──► bounded queue ──► drain ► sync the log ► note the mark ► answer all ► now and then: sync the mark
 //! ```
 //!
 //! One sync covers everything that queued up during the one before (group commit). After the first failure nothing is
 //! tried again and everything is answered with an error: what a failed sync left on disk is unknown.
 
-use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use openraft::storage::IOFlushed;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::mark::{Mark, MarkFile, VoteMark};
+use super::wal::Wal;
 use crate::raft::types::TypeConfig;
 
 /// Requests that may wait for the thread; a proposer waits for its own, so this many proposals are in flight at most.
@@ -24,6 +26,10 @@ const QUEUE: usize = 4096;
 
 /// Requests that one sync answers at most.
 const BATCH: usize = 1024;
+
+/// For how long the mark's file may lag behind the log on disk. The log is durable by itself; the mark is there to tell
+/// when a part of it got lost later, so a second sync before each answer would buy little and cost half the writes.
+const MARK_LAG: Duration = Duration::from_millis(20);
 
 /// Whom to answer once a request is durable.
 enum Answer {
@@ -40,51 +46,74 @@ impl Answer {
     }
 }
 
-/// What is to be durable before the answer, beside what was written to sled.
+/// What holds once everything that was written before is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// The log ends at this index.
+    End(u64),
+    /// The log is about to be cut to this end: the mark has to be lower before.
+    Lower(u64),
+    Vote(VoteMark),
+    /// Nothing that the mark speaks of.
+    Sync,
+}
+
+/// What is to be durable before the answer, beside what was written to the log.
 struct Request {
-    end: Option<u64>,
-    vote: Option<VoteMark>,
+    reached: Reached,
     answer: Answer,
 }
 
-/// The handle to the thread. The thread ends, and sled closes, when the last handle is gone.
+/// The handle to the thread. The thread ends, and the log closes, when the last handle is gone.
 #[derive(Debug, Clone)]
 pub(super) struct Syncer {
     queue: SyncSender<Request>,
+    durable: Durable,
 }
 
 impl Syncer {
-    /// Starts the thread for a database in `folder`.
-    pub(super) fn start(db: sled::Db, folder: &Path, mark_file: MarkFile, mark: Mark) -> io::Result<Self> {
-        let file = File::open(folder.join("db"))?;
+    /// Starts the thread for a log whose end and vote are `mark`.
+    pub(super) fn start(wal: Wal, mut mark_file: MarkFile, mark: Mark) -> io::Result<Self> {
+        mark_file.write(mark)?;
+        mark_file.sync()?;
         let (queue, requests) = sync_channel(QUEUE);
-        let mut worker = Worker { db, file, mark_file, mark, failed: None };
-        // What was written and not synced before a crash counts as durable from here on: make it so.
-        worker.db.flush().map_err(io::Error::from)?;
-        worker.file.sync_data()?;
-        worker.mark_file.write(mark)?;
+        let (ends, end) = watch::channel(Ok(mark.end));
+        let durable = Durable { appended: Arc::new(AtomicU64::new(mark.end)), end };
+        let worker = Worker { wal, mark_file, mark, mark_synced: now(), ends, failed: None };
         thread::Builder::new().name("raft-fsync".to_owned()).spawn(move || worker.run(&requests))?;
-        Ok(Self { queue })
+        Ok(Self { queue, durable })
+    }
+
+    /// Tells how far the log is durable.
+    pub(super) fn durable(&self) -> Durable {
+        self.durable.clone()
     }
 
     /// Has what was appended synced; the log ends at `end` then.
     pub(super) fn appended(&self, end: u64, callback: IOFlushed<TypeConfig>) -> io::Result<()> {
-        self.send(Request { end: Some(end), vote: None, answer: Answer::Raft(callback) })
+        self.durable.appended.store(end, Ordering::SeqCst);
+        self.send(Request { reached: Reached::End(end), answer: Answer::Raft(callback) })
     }
 
     /// Has the vote synced.
     pub(super) async fn voted(&self, vote: VoteMark) -> io::Result<()> {
-        self.wait(None, Some(vote)).await
+        self.wait(Reached::Vote(vote)).await
     }
 
-    /// Lowers the mark before the log is cut: a log that is shorter on purpose must not look damaged.
-    pub(super) async fn lower(&self, end: u64) -> io::Result<()> {
-        self.wait(Some(end), None).await
+    /// Lowers the mark before the log is cut.
+    pub(super) async fn lowered(&self, end: u64) -> io::Result<()> {
+        self.durable.appended.store(end, Ordering::SeqCst);
+        self.wait(Reached::Lower(end)).await
     }
 
-    async fn wait(&self, end: Option<u64>, vote: Option<VoteMark>) -> io::Result<()> {
+    /// Has everything synced that was written.
+    pub(super) async fn synced(&self) -> io::Result<()> {
+        self.wait(Reached::Sync).await
+    }
+
+    async fn wait(&self, reached: Reached) -> io::Result<()> {
         let (sender, answer) = oneshot::channel();
-        self.send(Request { end, vote, answer: Answer::Caller(sender) })?;
+        self.send(Request { reached, answer: Answer::Caller(sender) })?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -93,58 +122,125 @@ impl Syncer {
     }
 }
 
+/// Tells how far the log is durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Durable {
+    /// Where the log ends, durable or not.
+    appended: Arc<AtomicU64>,
+    /// Where its durable part ends; an error once a sync has failed.
+    end: watch::Receiver<Result<u64, Failure>>,
+}
+
+impl Durable {
+    /// Waits until the entry at `index` is durable, if it is in the log at all.
+    ///
+    /// # Errors
+    /// The reason why it never will be.
+    pub(super) async fn reached(&mut self, index: u64) -> io::Result<()> {
+        let appended = &self.appended;
+        let reached = |end: &Result<u64, Failure>| match end {
+            Ok(end) => index < *end || index >= appended.load(Ordering::SeqCst),
+            Err(_) => true,
+        };
+        let end = self.end.wait_for(reached).await.map_err(|_| stopped())?;
+        end.as_ref().map(drop).map_err(io::Error::from)
+    }
+}
+
+/// What the first failure said.
+#[derive(Debug, Clone)]
+struct Failure {
+    kind: io::ErrorKind,
+    words: String,
+}
+
+impl From<&Failure> for io::Error {
+    fn from(failure: &Failure) -> Self {
+        Self::new(failure.kind, failure.words.clone())
+    }
+}
+
 struct Worker {
-    db: sled::Db,
-    /// A second handle to sled's file, to sync what sled wrote.
-    file: File,
+    wal: Wal,
     mark_file: MarkFile,
     mark: Mark,
-    /// What the first failure said.
-    failed: Option<(io::ErrorKind, String)>,
+    /// When the mark's file was last synced.
+    mark_synced: Instant,
+    ends: watch::Sender<Result<u64, Failure>>,
+    failed: Option<Failure>,
 }
 
 impl Worker {
     fn run(mut self, requests: &Receiver<Request>) {
-        while let Ok(first) = requests.recv() {
+        loop {
+            let first = match requests.recv_timeout(if self.mark_file.is_synced() { Duration::MAX } else { MARK_LAG }) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.carry_out(|worker| worker.sync_mark()).unwrap_or_default();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut batch = vec![first];
             batch.extend(requests.try_iter().take(BATCH - 1));
-            let result = self.make_durable(&batch);
+            let result = self.carry_out(|worker| worker.sync(&batch));
             for request in batch {
-                request.answer.send(match &result {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                });
+                request.answer.send(result.as_ref().map(|&()| ()).map_err(io::Error::from));
             }
         }
+        self.carry_out(Self::sync_mark).unwrap_or_default();
     }
 
-    fn make_durable(&mut self, batch: &[Request]) -> io::Result<()> {
-        if let Some((kind, words)) = &self.failed {
-            return Err(io::Error::new(*kind, words.clone()));
+    /// Does a part of the work, unless an earlier one failed.
+    fn carry_out(&mut self, work: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
         }
-        let result = self.sync(batch);
-        if let Err(error) = &result {
+        work(self).map_err(|error| {
             tracing::error!(%error, "the store can't be synced; this node stops");
-            self.failed = Some((error.kind(), format!("an earlier sync failed: {error}")));
-        }
-        result
+            let failure = Failure { kind: error.kind(), words: format!("the store can't be synced: {error}") };
+            self.failed = Some(failure.clone());
+            drop(self.ends.send_replace(Err(failure.clone())));
+            failure
+        })
     }
 
     fn sync(&mut self, batch: &[Request]) -> io::Result<()> {
-        self.db.flush().map_err(io::Error::from)?;
-        self.file.sync_data()?;
+        self.wal.sync()?;
         let mut mark = self.mark;
+        let mut at_once = false;
         for request in batch {
-            mark.end = request.end.unwrap_or(mark.end);
-            mark.vote = request.vote.map_or(mark.vote, |vote| vote.max(mark.vote));
+            match request.reached {
+                Reached::End(end) => mark.end = end,
+                Reached::Lower(end) => {
+                    mark.end = mark.end.min(end);
+                    at_once = true;
+                }
+                Reached::Vote(vote) => mark.vote = mark.vote.max(vote),
+                Reached::Sync => {}
+            }
         }
         if mark != self.mark {
             self.mark_file.write(mark)?;
             self.mark = mark;
         }
+        if at_once || self.mark_synced.elapsed() > MARK_LAG {
+            self.sync_mark()?;
+        }
+        drop(self.ends.send_replace(Ok(mark.end)));
         metrics::histogram!("plenary_raft_sync_batch").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         Ok(())
     }
+
+    fn sync_mark(&mut self) -> io::Result<()> {
+        self.mark_synced = now();
+        self.mark_file.sync()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "paces a sync; nothing is decided by it")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn stopped() -> io::Error {

@@ -1,12 +1,13 @@
 //! The store keeps what it acknowledged, and refuses to open when it does not.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::stream;
 use openraft::StorageError;
 use openraft::entry::RaftEntry;
-use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt};
+use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::vote::RaftLeaderId;
 use tempfile::TempDir;
@@ -49,6 +50,19 @@ fn open(folder: &Path) -> Result<Store, StoreError> {
     Store::open(folder, NodeId::new(1))
 }
 
+/// Waits until the threads of a dropped store have let go of its files.
+pub(super) async fn closed(folder: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut tries = interval(Duration::from_millis(5));
+    for file in ["wal/LOCK", "raft.sled/db"] {
+        let file = fs::File::open(folder.join(file)).expect("opens");
+        while file.try_lock().is_err() {
+            assert!(Instant::now() < deadline, "the store stays open");
+            tries.tick().await;
+        }
+    }
+}
+
 /// Opens the folder once the process that had it open before has let go of it.
 async fn reopen(folder: &Path) -> Result<Store, StoreError> {
     let deadline = Instant::now() + Duration::from_secs(20);
@@ -76,6 +90,7 @@ async fn a_log_that_was_cut_on_purpose_opens() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut store = fill(folder.path(), 20).await;
     store.log.truncate_after(Some(log_id(9))).await.expect("cut");
+    apply(&mut store, (0..=4).map(|index| Entry::new_blank(log_id(index))).collect()).await;
     store.log.purge(log_id(4)).await.expect("purged");
     drop(store);
     let mut store = reopen(folder.path()).await.expect("opens");
@@ -84,12 +99,12 @@ async fn a_log_that_was_cut_on_purpose_opens() {
     assert_eq!(store.log.try_get_log_entries(..).await.expect("read").len(), 5);
 }
 
-/// Does something to the trees behind the store's back, and says why it does not open any more.
-async fn damaged(harm: impl FnOnce(&Trees)) -> String {
+/// Does something to a closed store behind its back, and says why it does not open any more.
+async fn damaged(harm: impl FnOnce(&Path)) -> String {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = fill(folder.path(), 20).await;
-    harm(&store.machine_trees());
-    drop(store);
+    drop(fill(folder.path(), 20).await);
+    closed(folder.path()).await;
+    harm(folder.path());
     match reopen(folder.path()).await {
         Err(StoreError::Damaged { reason, .. }) => reason,
         Err(other) => panic!("refused for another reason: {other}"),
@@ -97,49 +112,104 @@ async fn damaged(harm: impl FnOnce(&Trees)) -> String {
     }
 }
 
-impl Store {
-    fn machine_trees(&self) -> Trees {
-        self.machine.trees()
+fn chunk(folder: &Path) -> PathBuf {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder.join("wal"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+        .collect();
+    files.sort();
+    files.pop().expect("a chunk")
+}
+
+fn cut(path: &Path, bytes: u64) {
+    let file = fs::OpenOptions::new().write(true).open(path).expect("opens");
+    file.set_len(file.metadata().expect("read").len() - bytes).expect("cut");
+}
+
+#[tokio::test]
+async fn a_damaged_log_refuses_to_open_and_says_why() {
+    let short = damaged(|folder| cut(&chunk(folder), 1)).await;
+    assert_eq!(short, "the log ends at 20 and once reached 21");
+    let flipped = damaged(|folder| {
+        let mut content = fs::read(chunk(folder)).expect("read");
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        fs::write(chunk(folder), content).expect("written");
+    });
+    let flipped = flipped.await;
+    assert!(flipped.contains("decode Record"), "{flipped}");
+    let vote = damaged(|folder| cut(&chunk(folder), fs::metadata(chunk(folder)).expect("read").len() - 60)).await;
+    assert!(vote.contains("once reached 21") || vote.contains("once was"), "{vote}");
+}
+
+#[tokio::test]
+async fn a_store_whose_log_or_mark_vanished_refuses_to_open() {
+    let log = damaged(|folder| fs::remove_dir_all(folder.join("wal")).expect("removed")).await;
+    assert_eq!(log, "the log ends at 0 and once reached 21");
+    let mark = damaged(|folder| fs::remove_file(folder.join("mark")).expect("removed")).await;
+    assert_eq!(mark, "the high-water mark is missing");
+}
+
+/// A proposal that changes the state.
+fn entry(index: u64) -> Entry {
+    let id = ProposalId { proposer: NodeId::new(1), epoch: 0, sequence: index };
+    let addresses = crate::model::NodeAddresses {
+        http: ([127, 0, 0, 1], 1).into(),
+        control: ([127, 0, 0, 1], 2).into(),
+        media_link: ([127, 0, 0, 1], 3).into(),
+    };
+    let command = Command::RegisterNode {
+        node: NodeId::new(1),
+        addresses,
+        workers: 1,
+        zone: String::new(),
+        version: index.to_string(),
+    };
+    Entry::new_normal(log_id(index), Proposal { id, time: Timestamp::from_millis(1000), command })
+}
+
+async fn apply(store: &mut Store, entries: Vec<Entry>) {
+    store.machine.apply(stream::iter(entries.into_iter().map(|entry| Ok((entry, None))))).await.expect("applied");
+}
+
+#[tokio::test]
+async fn damaged_rows_are_had_again_from_the_log_or_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut store = open(folder.path()).expect("opens");
+    store.log.save_vote(&Vote::new_committed(1, NodeId::new(1))).await.expect("saved");
+    let entries: Vec<Entry> = [Entry::new_blank(log_id(0))].into_iter().chain((1..9).map(entry)).collect();
+    store.log.blocking_append(entries.clone()).await.expect("appended");
+    apply(&mut store, entries).await;
+    drop(store);
+
+    let rows = folder.path().join("raft.sled");
+    closed(folder.path()).await;
+    for file in fs::read_dir(&rows).expect("a folder") {
+        let path = file.expect("an entry").path();
+        if path.is_file() {
+            fs::write(path, [7; 100]).expect("written");
+        }
     }
+    let mut store = reopen(folder.path()).await.expect("opens");
+    assert_eq!(store.machine.applied(), None);
+    assert_eq!(store.log.get_log_state().await.expect("read").last_log_id, Some(log_id(8)));
+
+    store.log.purge(log_id(3)).await.expect("purged");
+    drop(store);
+    let Err(StoreError::Damaged { reason, .. }) = reopen(folder.path()).await else {
+        panic!("nothing leads to the state")
+    };
+    assert!(reason.contains("purged"), "{reason}");
 }
 
 #[tokio::test]
-async fn a_damaged_store_refuses_to_open_and_says_why() {
-    let short = damaged(|trees| {
-        trees.log.remove(20_u64.to_be_bytes()).expect("removed");
-    });
-    assert_eq!(short.await, "the log ends at 20 and once reached 21");
-    let gap = damaged(|trees| {
-        trees.log.remove(7_u64.to_be_bytes()).expect("removed");
-    });
-    assert_eq!(gap.await, "entry 8 follows 6");
-    let flipped = damaged(|trees| {
-        let key = 7_u64.to_be_bytes();
-        let mut value = trees.log.get(key).expect("read").expect("there").to_vec();
-        *value.last_mut().expect("not empty") ^= 1;
-        trees.log.insert(key, value).expect("written");
-    });
-    assert_eq!(flipped.await, "record is damaged: its checksum does not fit");
-    let vote = damaged(|trees| {
-        trees.meta.remove("vote").expect("removed");
-    });
-    assert!(vote.await.starts_with("the vote is"));
-}
-
-#[tokio::test]
-async fn a_store_whose_database_or_mark_vanished_refuses_to_open() {
-    for (gone, reason) in
-        [("raft.sled", "the log ends at 0 and once reached 21"), ("mark", "the high-water mark is missing")]
-    {
+async fn a_folder_of_another_layout_is_refused() {
+    for (file, content, found) in [("schema", "3", "3"), ("node", "1", "1")] {
         let folder = tempfile::tempdir().expect("a folder");
-        drop(fill(folder.path(), 20).await);
-        drop(reopen(folder.path()).await.expect("opens"));
-        let path = folder.path().join(gone);
-        if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("removed");
-        let Err(StoreError::Damaged { reason: said, .. }) = reopen(folder.path()).await else {
-            panic!("{gone} is not missed")
-        };
-        assert_eq!(said, reason);
+        fs::write(folder.path().join(file), content).expect("written");
+        let refused = open(folder.path()).err().expect("refused").to_string();
+        assert!(refused.contains(&format!("has layout {found}, this program reads layout 2")), "{refused}");
     }
 }
 
