@@ -29,6 +29,8 @@ mod wal;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torture;
 
 use std::fs;
 use std::io;

@@ -27,16 +27,15 @@ use crate::model::NodeId;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::record::{VALUE_MAX, decode, encode_value};
 
-/// Bytes of a chunk. A purge removes whole chunks, so this is what stays on disk beyond the entries that are kept.
-const CHUNK_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a chunk. A purge removes whole chunks, so this is what stays on disk beyond the entries that are kept. Tests
+/// have small ones, so that they see many.
+const CHUNK_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 8 * 1024 * 1024 };
 
 /// Bytes of entries kept in memory. The chunk that is written is kept whatever this says.
-const CACHE_BYTES: usize = 16 * 1024 * 1024;
+const CACHE_BYTES: usize = 2 * CHUNK_BYTES;
 
 /// Bytes read at once when a chunk is read at the start.
 const READ_BYTES: usize = 1024 * 1024;
-
-const _: () = assert!(CACHE_BYTES > CHUNK_BYTES);
 
 /// The log. Clones share it.
 #[derive(Debug, Clone)]
