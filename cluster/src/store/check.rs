@@ -36,7 +36,7 @@ pub(super) fn check(wal: &Wal, seen: Option<Mark>) -> Result<Mark, StorageFault>
         return Err(broken(format!("the log should end with {last:?} and ends with {before:?}")));
     }
     let vote = wal.vote();
-    let mark = Mark { end, vote: vote.as_ref().map(VoteMark::from).unwrap_or_default() };
+    let mark = Mark { end, cuts: wal.cuts(), vote: vote.as_ref().map(VoteMark::from).unwrap_or_default() };
     compare(mark, seen)?;
     Ok(mark)
 }
@@ -48,6 +48,10 @@ fn compare(found: Mark, seen: Option<Mark>) -> Result<(), StorageFault> {
     };
     if found.end < seen.end {
         return Err(broken(format!("the log ends at {} and once reached {}", found.end, seen.end)));
+    }
+    if found.cuts < seen.cuts {
+        let (found, seen) = (found.cuts, seen.cuts);
+        return Err(broken(format!("the log knows of {found} cuts and there were {seen}: its end was replaced once")));
     }
     if found.vote < seen.vote {
         return Err(broken(format!("the vote is {:?} and once was {:?}", found.vote, seen.vote)));

@@ -86,8 +86,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         // In this order: a log that is shorter on purpose must not look damaged, and what is applied from here on must
         // not reach the disk beside the entries that it replaces.
         self.sync.lowered(last.as_ref().map_or(0, |last| last.index() + 1)).await?;
-        self.wal.truncate_after(last.as_ref())?;
-        self.sync.synced().await
+        let cuts = self.wal.truncate_after(last.as_ref())?;
+        self.sync.cut(cuts).await
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {

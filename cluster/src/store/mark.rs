@@ -2,11 +2,12 @@
 //!
 //! A log that lost its end still reads as a whole one. The mark tells: a log that is shorter, or a vote that is older,
 //! than what was once acknowledged is not ours to vote with. It follows the log: first the log is synced, then the mark
-//! moves, so that it never promises what a power cut could take.
+//! moves, so that it never promises what a power cut could take. How often the log was cut on purpose belongs to it: a log
+//! that lost its last cut ends with entries that were replaced, and may be long enough.
 //!
 //! ```text
 //! two slots of 64 bytes, 4 KiB apart, written in turn:
-//! | sequence: u64 | last index + 1: u64 | term: u64 | voted for: u64 | committed: u8 | .. | crc32: u32 | (LE)
+//! | sequence | last index + 1 | term | voted for | committed | cuts | .. | crc32: u32 |      (u64 each, LE)
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -31,6 +32,8 @@ const STRIDE: u64 = 4096;
 pub(super) struct Mark {
     /// Index of the log's end: one more than the last entry's; 0 for an empty log.
     pub(super) end: u64,
+    /// How often a new leader's entries replaced some of the log's.
+    pub(super) cuts: u64,
     /// The vote.
     pub(super) vote: VoteMark,
 }
@@ -125,7 +128,7 @@ impl MarkFile {
 
 fn encode(sequence: u64, mark: Mark) -> [u8; SLOT] {
     let mut slot = [0; SLOT];
-    let numbers = [sequence, mark.end, mark.vote.term, mark.vote.candidate, u64::from(mark.vote.committed)];
+    let numbers = [sequence, mark.end, mark.vote.term, mark.vote.candidate, u64::from(mark.vote.committed), mark.cuts];
     for (bytes, number) in slot.chunks_exact_mut(8).zip(numbers) {
         bytes.copy_from_slice(&number.to_le_bytes());
     }
@@ -149,7 +152,7 @@ fn read(file: &File, at: u64) -> io::Result<Option<(u64, Mark)>> {
     let mut next = || numbers.next().unwrap_or(0);
     let (sequence, end) = (next(), next());
     let vote = VoteMark { term: next(), candidate: next(), committed: next() != 0 };
-    Ok(Some((sequence, Mark { end, vote })))
+    Ok(Some((sequence, Mark { end, cuts: next(), vote })))
 }
 
 #[cfg(test)]
@@ -157,7 +160,7 @@ mod tests {
     use super::*;
 
     fn mark(end: u64) -> Mark {
-        Mark { end, vote: VoteMark { term: 3, candidate: 1, committed: true } }
+        Mark { end, cuts: 1, vote: VoteMark { term: 3, candidate: 1, committed: true } }
     }
 
     #[test]

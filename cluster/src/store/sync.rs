@@ -54,8 +54,8 @@ enum Reached {
     /// The log is about to be cut to this end: the mark has to be lower before.
     Lower(u64),
     Vote(VoteMark),
-    /// Nothing that the mark speaks of.
-    Sync,
+    /// The log was cut this often.
+    Cuts(u64),
 }
 
 /// What is to be durable before the answer, beside what was written to the log.
@@ -106,9 +106,9 @@ impl Syncer {
         self.wait(Reached::Lower(end)).await
     }
 
-    /// Has everything synced that was written.
-    pub(super) async fn synced(&self) -> io::Result<()> {
-        self.wait(Reached::Sync).await
+    /// Has a cut synced; it was the `cuts`th.
+    pub(super) async fn cut(&self, cuts: u64) -> io::Result<()> {
+        self.wait(Reached::Cuts(cuts)).await
     }
 
     async fn wait(&self, reached: Reached) -> io::Result<()> {
@@ -173,10 +173,11 @@ struct Worker {
 impl Worker {
     fn run(mut self, requests: &Receiver<Request>) {
         loop {
-            let first = match requests.recv_timeout(if self.mark_file.is_synced() { Duration::MAX } else { MARK_LAG }) {
+            let pause = if self.mark_file.is_synced() { Duration::MAX } else { MARK_LAG };
+            let first = match requests.recv_timeout(pause) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.carry_out(|worker| worker.sync_mark()).unwrap_or_default();
+                    self.carry_out(Self::sync_mark).unwrap_or_default();
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -217,7 +218,7 @@ impl Worker {
                     at_once = true;
                 }
                 Reached::Vote(vote) => mark.vote = mark.vote.max(vote),
-                Reached::Sync => {}
+                Reached::Cuts(cuts) => mark.cuts = cuts,
             }
         }
         if mark != self.mark {

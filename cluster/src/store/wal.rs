@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wal/r-<offset>.wal    chunks; each begins with a checkpoint (vote, first, last, committed), then records
-//! record                kind, content, checksum: an entry, a vote, a commit, a cut, a purge
+//! record                kind, content, checksum: an entry, a vote, a commit, a cut, a purge; how many cuts there were
 //! ```
 //!
 //! Files only grow, so nothing that was once synced is written over, and a record is trusted for its checksum alone. What
@@ -89,14 +89,18 @@ impl Wal {
         Ok(())
     }
 
-    /// Cuts the log behind `last`.
-    pub(super) fn truncate_after(&self, last: Option<&LogId>) -> Result<(), StorageFault> {
+    /// Cuts the log behind `last`; how often it was cut by now.
+    pub(super) fn truncate_after(&self, last: Option<&LogId>) -> Result<u64, StorageFault> {
         let mut log = self.0.lock();
         let end = last.map_or(0, |last| last.index() + 1);
+        let mut cuts = log.log_state().user_data.unwrap_or(0);
         if log.log_state().last().is_some_and(|last| last.index >= end) {
+            cuts += 1;
+            // In this order: a log that ends in between knows of one cut less, not of one that it lacks.
             log.truncate(end)?;
+            log.save_user_data(Some(cuts))?;
         }
-        Ok(())
+        Ok(cuts)
     }
 
     /// Forgets entries up to `upto`. Files are removed once a sync has covered that.
@@ -113,6 +117,11 @@ impl Wal {
 
     pub(super) fn committed(&self) -> Option<LogId> {
         self.0.lock().log_state().committed().map(LogId::from)
+    }
+
+    /// How often the log was cut on purpose.
+    pub(super) fn cuts(&self) -> u64 {
+        self.0.lock().log_state().user_data.unwrap_or(0)
     }
 
     pub(super) fn purged(&self) -> Option<LogId> {
@@ -173,6 +182,7 @@ impl Types for Kinds {
     type LogPayload = Payload;
     type Vote = VoteMark;
     type Callback = SyncSender<io::Result<()>>;
+    /// How often the log was cut.
     type UserData = u64;
 
     fn log_index(id: &Id) -> u64 {
