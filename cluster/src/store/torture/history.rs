@@ -150,7 +150,7 @@ impl History {
 /// The one entry that is ever appended at an index in a term.
 pub(super) fn written(index: u64, term: u64) -> Entry {
     let id = log_id(index, term);
-    if index % 7 == 0 {
+    if index.is_multiple_of(7) {
         return Entry::new_blank(id);
     }
     let port = u16::try_from(1 + index % 60_000).unwrap_or(1);
