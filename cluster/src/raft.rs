@@ -13,8 +13,10 @@ mod read;
 mod receive;
 mod rpc;
 mod serve;
+mod transfer;
 pub(crate) mod types;
 mod upkeep;
+mod voters;
 mod wire;
 
 #[cfg(test)]
@@ -24,3 +26,4 @@ pub use crate::record::RecordError;
 pub use crate::store::StoreError;
 pub use node::{InitializeError, Options, RaftNode, Registration, StartError};
 pub use rpc::{Rpc, RpcError};
+pub use transfer::TransferError;

@@ -55,12 +55,27 @@ pub struct State {
     spent: OrdMap<u128, Timestamp>,
     /// Every node id that was handed out, and where its newcomer said it is to be dialled.
     admitted: OrdMap<NodeId, SocketAddr>,
+    /// The nodes that were removed, and when.
+    removed: OrdMap<NodeId, Timestamp>,
     /// What is remembered of each proposer.
     proposers: OrdMap<NodeId, Proposer>,
     /// What came of the latest proposals of each proposer, by sequence.
     outcomes: OrdMap<(NodeId, u64), Outcome>,
     /// What follows from the maps above, kept at hand.
     index: Index,
+}
+
+/// How a node that claims to be of the cluster stands with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It belongs to the cluster.
+    Member,
+    /// It did once.
+    Removed,
+    /// Ids are log indices, and the log up to this one is not applied here: it may have been admitted.
+    NotKnownYet,
+    /// It was never admitted.
+    Stranger,
 }
 
 /// Events were trimmed past the asked-for revision, or a snapshot was installed: read the whole state anew.
@@ -94,7 +109,7 @@ impl State {
         self.nodes.get(&id)
     }
 
-    /// All nodes that ever registered, by id.
+    /// All nodes that ever registered and were not removed, by id.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
@@ -105,7 +120,38 @@ impl State {
         self.nodes.get(&id).map(|node| node.addresses.control).or_else(|| self.admitted.get(&id).copied())
     }
 
-    /// Every node id that was handed out to a newcomer, with the control address it came with.
+    /// Whether a node belongs to the cluster: it registered or was admitted, and was not removed.
+    #[must_use]
+    pub fn is_member(&self, id: NodeId) -> bool {
+        self.nodes.contains_key(&id) || self.admitted.contains_key(&id)
+    }
+
+    /// Whether a node was removed.
+    #[must_use]
+    pub fn is_removed(&self, id: NodeId) -> bool {
+        self.removed.contains_key(&id)
+    }
+
+    /// The nodes that were removed, by id.
+    pub fn removed(&self) -> impl Iterator<Item = NodeId> {
+        self.removed.keys().copied()
+    }
+
+    /// How a node that claims to be of this cluster stands with it.
+    #[must_use]
+    pub fn standing(&self, id: NodeId) -> Standing {
+        if self.is_member(id) {
+            Standing::Member
+        } else if self.is_removed(id) {
+            Standing::Removed
+        } else if id.number() > self.revision || self.nodes.is_empty() {
+            Standing::NotKnownYet
+        } else {
+            Standing::Stranger
+        }
+    }
+
+    /// Every node id that was handed out to a newcomer and not removed, with the control address it came with.
     pub fn admitted(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
         self.admitted.iter().map(|(id, control)| (*id, *control))
     }

@@ -165,6 +165,9 @@ impl From<Rejection> for Problem {
             | Rejection::SessionNotCurrent
             | Rejection::NodeNotCurrent
             | Rejection::TokenSpent
+            | Rejection::NodeNotFound
+            | Rejection::NodeUp
+            | Rejection::LastNode
             | Rejection::ProposalExpired => {
                 return Self::new(Code::Conflict, format!("{rejection}: try again"));
             }

@@ -47,9 +47,13 @@ fn rejected(rejection: Rejection) -> ProtocolError {
         }
         Rejection::TooLarge => (ErrorCode::InvalidField, "the request is too large to be kept; send less"),
         Rejection::ProposalExpired => (ErrorCode::NoQuorum, "the cluster was too slow to decide; try again"),
-        Rejection::AlreadyExists | Rejection::MeetingLive | Rejection::NodeNotCurrent | Rejection::TokenSpent => {
-            (ErrorCode::Internal, "the node could not carry this out; try again")
-        }
+        Rejection::AlreadyExists
+        | Rejection::MeetingLive
+        | Rejection::NodeNotCurrent
+        | Rejection::TokenSpent
+        | Rejection::NodeNotFound
+        | Rejection::NodeUp
+        | Rejection::LastNode => (ErrorCode::Internal, "the node could not carry this out; try again"),
     };
     error(code, message)
 }

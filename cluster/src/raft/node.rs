@@ -192,6 +192,16 @@ impl RaftNode {
         !state.node(self.id).is_some_and(|node| node.epoch == epoch && node.status == NodeStatus::Up)
     }
 
+    /// Resolves when this node was removed from the cluster, as far as its own state knows.
+    pub async fn removed(&self) {
+        let mut revisions = self.view.revisions();
+        while !self.read_state().is_removed(self.id) {
+            if revisions.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Waits until everything that this node ever acknowledged is applied again. Nothing is to be pushed to clients
     /// before.
     ///
@@ -228,14 +238,6 @@ impl RaftNode {
                 return "raft has ended".to_owned();
             }
         }
-    }
-
-    /// Hands leadership to another voter, if this node leads: before it goes away on purpose.
-    ///
-    /// # Errors
-    /// The reason why Raft has stopped.
-    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), StartError> {
-        self.raft.trigger().transfer_leader(to).await.map_err(|error| StartError::Raft(error.to_string()))
     }
 
     /// Stops taking part and closes the store.

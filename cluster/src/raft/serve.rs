@@ -8,13 +8,17 @@ use tokio::time::Instant;
 use super::node::RaftNode;
 use super::wire::{Kind, WireError, decode, encode_reply, split_request};
 use crate::model::NodeId;
-use crate::state::Proposal;
+use crate::state::{Proposal, Standing};
 
 impl RaftNode {
     /// Serves a request that came from `from`, whose identity the carrier has proved. The error is for the other
     /// node's log.
     pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'_, Result<Bytes, String>> {
-        async move { self.serve(from, &request).await }.boxed()
+        async move {
+            let answer = self.serve(from, &request).await;
+            answer.inspect_err(|reason| tracing::warn!(%from, reason, "a member's request was refused"))
+        }
+        .boxed()
     }
 
     async fn serve(&self, from: NodeId, request: &Bytes) -> Result<Bytes, String> {
@@ -45,17 +49,16 @@ impl RaftNode {
             }
             Kind::ReadIndex => reply(&self.read_index(self.deadline()).await),
             Kind::Fingerprint => reply(&self.fingerprint(decode(body).map_err(words)?)),
+            Kind::HandOver => reply(&self.hand_over(decode(body).map_err(words)?).await),
         }
     }
 
-    /// Whether a node may speak to us. A newcomer knows nobody yet and takes the carrier's word that it is one of the
-    /// cluster's.
+    /// Whether a node may speak to us. One that this node can't know yet has the carrier's word that it is one of the
+    /// cluster's; one that was removed speaks until the membership lets go of it, so that a leader can lay leadership
+    /// down.
     fn knows(&self, node: NodeId) -> bool {
-        let member = self.with_metrics(|metrics| {
-            let members = metrics.membership_config.membership();
-            members.nodes().next().is_none() || members.get_node(&node).is_some()
-        });
-        member || self.read_state().control_address(node).is_some()
+        let member = self.with_metrics(|metrics| metrics.membership_config.membership().get_node(&node).is_some());
+        member || matches!(self.read_state().standing(node), Standing::Member | Standing::NotKnownYet)
     }
 
     fn heard(&self) {

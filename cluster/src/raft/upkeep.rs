@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::node::RaftNode;
 use super::types::{Member, TypeConfig};
+use super::voters::{self, Candidate, Standing};
 use crate::directory::Directory;
 use crate::model::{NodeId, NodeStatus, Timestamp};
 use crate::state::{Command, State};
@@ -27,6 +28,11 @@ const LATE: Duration = Duration::from_millis(550);
 
 /// A member that has not acknowledged anything for this long is declared down.
 const DEAD_AFTER: Duration = Duration::from_secs(2);
+
+/// A voter that is down for this long is replaced by a learner, if one is ready. A process that was restarted, or a
+/// machine whose cable was put back, is there again by then; the change costs two entries and is not undone when the
+/// old voter comes back.
+const VOTER_LOST_AFTER: Duration = Duration::from_secs(10);
 
 /// For how long one change of the membership is waited for.
 const CHANGE_TIME: Duration = Duration::from_secs(5);
@@ -59,6 +65,8 @@ struct Watch {
     since: Option<Instant>,
     /// The current epoch of each node, and since when it could have been heard.
     epochs: BTreeMap<NodeId, (u64, Instant)>,
+    /// Since when this node, as leader, knows of those that are down.
+    down: BTreeMap<NodeId, Instant>,
 }
 
 impl Watch {
@@ -88,6 +96,22 @@ impl Watch {
         }
     }
 
+    /// Notes who is down by the state; a leader that was elected or held up counts anew.
+    fn note_down(&mut self, now: Instant, state: &State) {
+        let Some(since) = self.since else { return self.down.clear() };
+        let is_down = |id: &NodeId| state.node(*id).is_some_and(|node| node.status == NodeStatus::Down);
+        self.down.retain(|id, _| is_down(id));
+        for node in state.nodes().filter(|node| node.status == NodeStatus::Down) {
+            let begun = self.down.entry(node.id).or_insert(now);
+            *begun = (*begun).max(since);
+        }
+    }
+
+    /// For how long a node is known to be down.
+    fn down_for(&self, id: NodeId) -> Option<Duration> {
+        self.down.get(&id).map(Instant::elapsed)
+    }
+
     /// Since when a node could have been heard in its present life.
     fn heard_since(&self, id: NodeId) -> Option<Instant> {
         let (since, (_, begun)) = (self.since?, self.epochs.get(&id)?);
@@ -101,8 +125,15 @@ impl RaftNode {
         let now = Instant::now();
         let state = self.read_state();
         watch.note_epochs(now, &state, |id| silence(id, &metrics));
-        if watch.note(now, metrics.state.is_leader()).is_none() {
+        let leads = watch.note(now, metrics.state.is_leader()).is_some();
+        watch.note_down(now, &state);
+        if !leads {
             return;
+        }
+        if state.is_removed(self.id) {
+            // The next leader takes this node out of the membership.
+            let handed = self.hand_over(None).await;
+            tracing::info!(?handed, "this node was removed and hands leadership over");
         }
         for down in dead(&metrics, &state, watch) {
             tracing::warn!(?down, "a node no longer answers and is declared down");
@@ -111,7 +142,7 @@ impl RaftNode {
         for gone in given_up(&state, self.clock.now()) {
             self.do_quietly(gone).await;
         }
-        self.step_membership(&metrics, &state).await;
+        self.step_membership(&metrics, &state, watch).await;
         // What was waited for here is not silence.
         watch.last_turn = Some(Instant::now());
     }
@@ -123,12 +154,12 @@ impl RaftNode {
     }
 
     /// Takes the membership one step towards what it should be.
-    async fn step_membership(&self, metrics: &RaftMetrics<TypeConfig>, state: &State) {
+    async fn step_membership(&self, metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) {
         let settled = metrics.membership_config == metrics.committed_membership_config;
         if !settled {
             return;
         }
-        let Some(change) = next_change(metrics, state) else { return };
+        let Some(change) = next_change(metrics, state, watch) else { return };
         tracing::info!(?change, "the membership changes");
         let precondition =
             Precondition::LastMembershipLogId { last_membership_log_id: *metrics.membership_config.log_id() };
@@ -141,8 +172,12 @@ impl RaftNode {
     }
 }
 
-/// What should change next about the membership: a newcomer becomes a learner, learners become voters.
-fn next_change(metrics: &RaftMetrics<TypeConfig>, state: &State) -> Option<ChangeMembers<NodeId, Member>> {
+/// What should change next about the membership: a newcomer becomes a learner, the right ones vote, the removed go.
+fn next_change(
+    metrics: &RaftMetrics<TypeConfig>,
+    state: &State,
+    watch: &Watch,
+) -> Option<ChangeMembers<NodeId, Member>> {
     let membership = metrics.membership_config.membership();
     if membership.get_joint_config().len() > 1 {
         // The second step of a change was lost, with its caller or with the leader: take it now.
@@ -154,22 +189,37 @@ fn next_change(metrics: &RaftMetrics<TypeConfig>, state: &State) -> Option<Chang
         return Some(ChangeMembers::AddNodes([(id, Member { control })].into()));
     }
     let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-    let ready: Vec<NodeId> = membership.learner_ids().filter(|id| is_ready(*id, metrics, state)).collect();
-    let wanted = voter_target(membership.nodes().count(), voters.len() + ready.len());
-    let missing = wanted.saturating_sub(voters.len());
-    let new: BTreeSet<NodeId> = ready.into_iter().take(missing).collect();
-    (!new.is_empty()).then_some(ChangeMembers::AddVoterIds(new))
+    let candidates: Vec<Candidate<'_>> = membership
+        .nodes()
+        .map(|(id, _)| Candidate {
+            id: *id,
+            zone: state.node(*id).map_or("", |node| node.zone.as_str()),
+            votes: voters.contains(id),
+            standing: standing(*id, metrics, state, watch),
+        })
+        .collect();
+    if let Some(wanted) = voters::choose(&candidates, metrics.id).filter(|wanted| *wanted != voters) {
+        return Some(ChangeMembers::ReplaceAllVoters(wanted));
+    }
+    let removed = membership.learner_ids().filter(|id| state.is_removed(*id));
+    let removed: BTreeSet<NodeId> = removed.collect();
+    (!removed.is_empty()).then_some(ChangeMembers::RemoveNodes(removed))
 }
 
-/// How many voters there should be: odd, 3, or 5 when there are as many members; never more than are able.
-fn voter_target(members: usize, able: usize) -> usize {
-    let target = if members >= 5 { 5 } else { 3 };
-    let most = able.min(target);
-    if most % 2 == 0 { most.saturating_sub(1) } else { most }
+fn standing(id: NodeId, metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) -> Standing {
+    if state.is_removed(id) {
+        Standing::Removed
+    } else if id == metrics.id || is_ready(id, metrics, state) {
+        Standing::Ready
+    } else if watch.down_for(id).is_some_and(|time| time > VOTER_LOST_AFTER) {
+        Standing::Dead
+    } else {
+        Standing::Waiting
+    }
 }
 
-/// Whether a learner is up, answers, and is near the end of the log.
-fn is_ready(id: NodeId, metrics: &RaftMetrics<TypeConfig>, state: &State) -> bool {
+/// Whether a member is up, answers, and is near the end of the log.
+pub(super) fn is_ready(id: NodeId, metrics: &RaftMetrics<TypeConfig>, state: &State) -> bool {
     let up = state.node(id).is_some_and(|node| node.status == NodeStatus::Up);
     let matched = metrics.replication.as_ref().and_then(|all| all.get(&id)).copied().flatten();
     let near = matched.is_some_and(|matched| matched.index() + CAUGHT_UP >= metrics.last_log_index.unwrap_or(0));
@@ -222,13 +272,6 @@ fn given_up(state: &State, now: Timestamp) -> Vec<Command> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn voters_are_odd_and_as_many_as_the_size_calls_for() {
-        let of = |members| voter_target(members, members);
-        assert_eq!([1, 2, 3, 4, 5, 6, 9].map(of), [1, 1, 3, 3, 5, 5, 5]);
-        assert_eq!(voter_target(3, 2), 1, "two of three are able: an even number would be worse than one");
-    }
 
     #[test]
     fn a_leader_that_was_held_up_counts_silence_anew() {

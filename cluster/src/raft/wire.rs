@@ -42,10 +42,11 @@ pub(super) enum Kind {
     Propose = 6,
     ReadIndex = 7,
     Fingerprint = 8,
+    HandOver = 9,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Append,
         Self::Vote,
         Self::PreVote,
@@ -54,6 +55,7 @@ impl Kind {
         Self::Propose,
         Self::ReadIndex,
         Self::Fingerprint,
+        Self::HandOver,
     ];
 }
 
@@ -115,6 +117,17 @@ pub(super) enum ReadIndexReply {
     NotLeader { leader: Option<NodeId> },
     /// The leader has no quorum.
     Unavailable,
+}
+
+/// The answer to the question to lay leadership down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum HandOverReply {
+    /// Leadership was offered to this one.
+    Offered(NodeId),
+    /// Ask this one, if any.
+    NotLeader { leader: Option<NodeId> },
+    /// Nobody (or not the one that was named) can lead; in words.
+    Refused(String),
 }
 
 pub(super) fn encode_request<T: Serialize>(kind: Kind, body: &T) -> Result<Bytes, WireError> {

@@ -53,6 +53,7 @@ impl State {
             Command::PublishTracks { meeting, participant, session, tracks } => {
                 self.publish_tracks(*meeting, *participant, *session, tracks)
             }
+            Command::RemoveNode { node, while_up } => self.remove_node(*node, *while_up),
         }
     }
 }

@@ -217,6 +217,14 @@ pub enum Command {
         /// All of its tracks.
         tracks: Vec<PublishedTrack>,
     },
+    /// Takes a node out of the cluster for good: its record goes, its sessions become reconnecting, its id is never
+    /// handed out again.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it may be removed while it is up.
+        while_up: bool,
+    },
 }
 
 /// What came of a proposal. Every node computes the same.
@@ -287,6 +295,15 @@ pub enum Rejection {
     /// The proposer's epoch has passed, or the proposal is so old that a repeat could not be told from the first.
     #[error("proposal is too old to be told from a repeat")]
     ProposalExpired,
+    /// No such node: it never was a member, or was removed.
+    #[error("no such node")]
+    NodeNotFound,
+    /// The node takes part; it is to be stopped first.
+    #[error("node is up")]
+    NodeUp,
+    /// Without the node there would be nobody to go on.
+    #[error("no other node is up")]
+    LastNode,
 }
 
 /// A participant as others in the meeting see them.

@@ -27,6 +27,7 @@ impl State {
         self.meetings.values().try_for_each(|meeting| self.check_meeting(meeting))?;
         self.participants.values().try_for_each(|participant| self.check_participant(participant))?;
         self.check_rooms()?;
+        holds(!self.removed.keys().any(|id| self.is_member(*id)), || "a removed node is no member".to_owned())?;
         self.check_bounds()?;
         holds(self.index == self.rebuilt_index(), || "the index follows from the records".to_owned())
     }

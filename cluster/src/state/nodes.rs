@@ -1,4 +1,4 @@
-//! Nodes: admitted once, registered at each start, declared down.
+//! Nodes: admitted once, registered at each start, declared down, removed for good.
 
 use std::net::SocketAddr;
 
@@ -42,7 +42,7 @@ impl State {
         zone: &str,
         version: &str,
     ) -> Result<Applied, Rejection> {
-        if id != FOUNDER && !self.admitted.contains_key(&id) {
+        if !self.may_register(id) {
             return Err(Rejection::NodeNotCurrent);
         }
         if zone.len() + version.len() > NODE_TEXT_MAX {
@@ -81,6 +81,30 @@ impl State {
         self.rehome(Some(id));
         self.emit(EventKind::NodeChanged { node: id });
         Ok(Applied::Done)
+    }
+
+    pub(super) fn remove_node(&mut self, id: NodeId, while_up: bool) -> Result<Applied, Rejection> {
+        if !self.is_member(id) {
+            return Err(Rejection::NodeNotFound);
+        }
+        if !self.nodes.values().any(|node| node.id != id && node.status == NodeStatus::Up) {
+            return Err(Rejection::LastNode);
+        }
+        if !while_up && self.nodes.get(&id).is_some_and(|node| node.status == NodeStatus::Up) {
+            return Err(Rejection::NodeUp);
+        }
+        self.nodes.remove(&id);
+        self.admitted.remove(&id);
+        self.removed.insert(id, self.now);
+        self.forget_proposer(id);
+        self.lose_sessions_of(id);
+        self.rehome(Some(id));
+        self.emit(EventKind::NodeChanged { node: id });
+        Ok(Applied::Done)
+    }
+
+    fn may_register(&self, id: NodeId) -> bool {
+        self.admitted.contains_key(&id) || (id == FOUNDER && !self.removed.contains_key(&id))
     }
 
     /// Whether `epoch` is the current epoch of a node that is up.

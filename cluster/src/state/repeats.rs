@@ -71,11 +71,17 @@ impl State {
 
     /// Begins a proposer's new epoch: nothing of the older ones is remembered.
     pub(super) fn begin_epoch(&mut self, proposer: NodeId, epoch: u64, registration: u64) {
+        self.forget_proposer(proposer);
+        self.proposers.insert(proposer, Proposer { epoch, registration, floor: 0, held: 0 });
+    }
+
+    /// Forgets a proposer: whatever it still sends in its old epoch is refused.
+    pub(super) fn forget_proposer(&mut self, proposer: NodeId) {
         let old: Vec<u64> = self.sequences(proposer).collect();
         for sequence in old {
             self.outcomes.remove(&(proposer, sequence));
         }
-        self.proposers.insert(proposer, Proposer { epoch, registration, floor: 0, held: 0 });
+        self.proposers.remove(&proposer);
     }
 
     /// Sequences of a proposer whose outcomes are held, oldest first.

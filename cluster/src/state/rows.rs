@@ -30,6 +30,7 @@ mod table {
     pub(super) const ADMITTED: u8 = 8;
     pub(super) const PROPOSERS: u8 = 9;
     pub(super) const OUTCOMES: u8 = 10;
+    pub(super) const REMOVED: u8 = 11;
 }
 
 /// Why rows are not a state.
@@ -163,6 +164,7 @@ impl State {
         diff(table::OUTBOX, &old.outbox, &self.outbox, &mut out)?;
         diff(table::SPENT, &old.spent, &self.spent, &mut out)?;
         diff(table::ADMITTED, &old.admitted, &self.admitted, &mut out)?;
+        diff(table::REMOVED, &old.removed, &self.removed, &mut out)?;
         diff(table::PROPOSERS, &old.proposers, &self.proposers, &mut out)?;
         diff(table::OUTCOMES, &old.outcomes, &self.outcomes, &mut out)?;
         Ok(out)
@@ -195,6 +197,7 @@ impl State {
             table::SPENT => insert(table, &mut self.spent, key, value),
             table::ADMITTED => insert(table, &mut self.admitted, key, value),
             table::PROPOSERS => insert(table, &mut self.proposers, key, value),
+            table::REMOVED => insert(table, &mut self.removed, key, value),
             table::OUTCOMES => insert(table, &mut self.outcomes, key, value),
             unknown => Err(RowError::UnknownTable(unknown)),
         }

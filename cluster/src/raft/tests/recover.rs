@@ -137,7 +137,7 @@ async fn leadership_can_be_handed_over() {
     let cluster = Cluster::of_three().await;
     let leader = cluster.leader().await;
     let next = cluster.node((leader + 1) % 3);
-    cluster.node(leader).transfer_leader(next.id()).await.expect("runs");
+    cluster.node(leader).transfer_leadership(Some(next.id())).await.expect("handed over");
     until("the other one leads", || next.status().leader == Some(next.id())).await;
     next.propose(None, create(1)).await.expect("writes");
 }

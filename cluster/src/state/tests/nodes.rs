@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::model::{NodeStatus, ParticipantStatus};
+use crate::state::Standing;
 
 fn admit(token: u128, expires_s: i64) -> Command {
     Command::AdmitNode { token, expires: Timestamp::from_millis(expires_s * 1000), control: address(9) }
@@ -91,4 +92,49 @@ fn time_never_runs_backwards() {
     log.state.apply(index, &Proposal { id, time: Timestamp::from_millis(-5), command });
     assert_eq!(log.state.now(), now);
     assert_eq!(log.state.meeting(meeting(1)).expect("known").ended_at, Some(now));
+}
+
+#[test]
+fn a_removed_node_is_gone_with_its_sessions_and_never_comes_back() {
+    let mut log = Log::with_node();
+    let Applied::Admitted { node: two } = log.run(admit(5, 1000)) else { panic!("not admitted") };
+    log.run(register(two.number()));
+    log.live(1);
+    let (one, epoch) = (NodeId::new(1), log.epoch(1));
+    let remove = |while_up| Command::RemoveNode { node: one, while_up };
+    assert_eq!(log.run(remove(false)), refused(Rejection::NodeUp));
+    assert_eq!(log.run(remove(true)), Applied::Done);
+    assert!(log.state.is_removed(one) && !log.state.is_member(one));
+    assert_eq!(log.state.node(one), None);
+    let participant = log.state.participant(meeting(1), person(1)).expect("still a member of the meeting");
+    assert_eq!(participant.status, ParticipantStatus::Reconnecting);
+    assert_eq!(log.state.room(room(1)).expect("known").home, Some(two));
+    assert_eq!(log.run(register(1)), refused(Rejection::NodeNotCurrent));
+    assert_eq!(log.run(Command::NodeDown { node: one, epoch }), refused(Rejection::NodeNotCurrent));
+    assert_eq!(log.run(remove(true)), refused(Rejection::NodeNotFound));
+    let late = ProposalId { proposer: one, epoch, sequence: 3 };
+    assert_eq!(log.run_as(late, Command::EndMeeting { meeting: meeting(1) }), refused(Rejection::ProposalExpired));
+}
+
+#[test]
+fn a_node_is_a_stranger_only_once_its_admission_would_be_known() {
+    let standing = |log: &Log, id| log.state.standing(NodeId::new(id));
+    assert_eq!(standing(&Log::default(), 1), Standing::NotKnownYet);
+    let mut log = Log::with_node();
+    let Applied::Admitted { node: two } = log.run(admit(5, 1000)) else { panic!("not admitted") };
+    assert_eq!((standing(&log, 1), standing(&log, two.number())), (Standing::Member, Standing::Member));
+    assert_eq!(standing(&log, 3), Standing::NotKnownYet);
+    log.run(Command::RemoveNode { node: two, while_up: false });
+    assert_eq!((standing(&log, two.number()), standing(&log, 3)), (Standing::Removed, Standing::Stranger));
+}
+
+#[test]
+fn the_last_node_that_is_up_cannot_be_removed() {
+    let mut log = Log::with_node();
+    let Applied::Admitted { node: two } = log.run(admit(5, 1000)) else { panic!("not admitted") };
+    let remove = |node| Command::RemoveNode { node, while_up: true };
+    assert_eq!(log.run(remove(NodeId::new(1))), refused(Rejection::LastNode));
+    assert_eq!(log.run(remove(NodeId::new(77))), refused(Rejection::NodeNotFound));
+    assert_eq!(log.run(remove(two)), Applied::Done, "a newcomer that never came");
+    assert_eq!(log.state.control_address(two), None);
 }

@@ -40,6 +40,8 @@ fn node_command() -> impl Strategy<Value = Command> {
         }),
         (1..6_u64).prop_map(register),
         (1..6_u64, 0..9_u64).prop_map(|(node, epoch)| Command::NodeDown { node: NodeId::new(node), epoch }),
+        (1..6_u64, any::<bool>())
+            .prop_map(|(node, while_up)| Command::RemoveNode { node: NodeId::new(node), while_up }),
     ]
 }
 
