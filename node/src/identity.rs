@@ -68,6 +68,28 @@ pub fn note_store(data_dir: &Path) -> std::io::Result<()> {
     std::fs::File::open(folder(data_dir))?.sync_all()
 }
 
+/// Where it is noted that the cluster removed this node.
+fn removal_note(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join("removed")
+}
+
+/// Notes that the cluster removed this node, so that its next start says so.
+///
+/// # Errors
+/// When the note can't be made.
+pub fn note_removal(data_dir: &Path) -> std::io::Result<()> {
+    std::fs::File::create(removal_note(data_dir))?.sync_all()
+}
+
+/// What an operator does with a removed node.
+#[must_use]
+pub fn removed_help(data_dir: &Path) -> String {
+    format!(
+        "to bring this machine back, move all of {} away and join the cluster anew (the node gets a new id)",
+        data_dir.display()
+    )
+}
+
 /// The identity of this node.
 ///
 /// # Errors
@@ -77,6 +99,9 @@ pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> any
     let found = Identity::load(&folder)?;
     let shown = data_dir.display();
     match (origin, found) {
+        (Origin::Resume | Origin::InitOrResume, Some(identity)) if removal_note(data_dir).exists() => {
+            anyhow::bail!("node {} was removed from its cluster: {}", identity.node(), removed_help(data_dir))
+        }
         (Origin::Resume | Origin::InitOrResume, Some(identity)) => Ok(identity),
         (Origin::Init | Origin::Join { .. }, Some(identity)) => anyhow::bail!(
             "{shown} already holds node {} of a cluster; start it without --init and --join, or name another `data_dir`",

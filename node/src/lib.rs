@@ -1,6 +1,7 @@
 //! One node of Plenary: workers, links, control and the command line, around the pure cores.
 
 pub mod admin;
+mod belonging;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -9,6 +10,7 @@ pub mod identity;
 pub mod link;
 pub mod port;
 pub mod relay_port;
+pub mod renewal;
 pub mod runtime;
 pub mod telemetry;
 

@@ -20,6 +20,7 @@ mod accept;
 mod control;
 mod media;
 mod refusal;
+mod roster;
 mod scope;
 mod socket;
 mod tls;
@@ -33,6 +34,7 @@ pub use identity::{ClusterSecret, Identity};
 pub use media::{DownReason, Dropped, LinkStats, MediaLink, MediaSink};
 pub use pki::{ClusterCa, Fingerprint, NodeKey, NodeRole, PeerIdentity, PkiError};
 pub use refusal::{Refusal, RefusalCounts};
+pub use roster::{Roster, Standings};
 pub use socket::LinkMtu;
 pub use token::{JoinToken, TokenError};
 

@@ -5,11 +5,13 @@
 //! → links → Raft.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
 use plenary_api::{Server, Services, Settings};
 use plenary_cluster::clock::Clock;
 use plenary_cluster::directory::{Directory, ProposeError, Written};
@@ -25,13 +27,17 @@ use uuid::Uuid;
 pub use crate::identity::Origin;
 
 use crate::admin::Admin;
+use crate::belonging::Belonging;
 use crate::config::Config;
 use crate::control::Control;
 use crate::driver::{NodeLinks, Workers, primary_address};
 use crate::identity;
-use crate::link::{ControlLink, EnrollError, EnrollReply, EnrollRequest, Handler, Identity, LinkMtu, MediaLink};
+use crate::link::{
+    ControlLink, EnrollError, EnrollReply, EnrollRequest, Handler, Identity, LinkMtu, MediaLink, Roster,
+};
 use crate::port::MediaPort;
 use crate::relay_port::{LinkCarrier, WorkerSink};
+use crate::renewal::Renewal;
 use crate::telemetry;
 
 /// How often a proposal of our own start-up is tried again while there is no leader.
@@ -43,6 +49,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// A running node.
 pub struct Node {
     id: NodeId,
+    data_dir: PathBuf,
     addresses: NodeAddresses,
     media_addresses: Vec<Vec<SocketAddr>>,
     directory: Arc<RaftNode>,
@@ -67,14 +74,18 @@ impl Node {
         let identity = Arc::new(identity::obtain(origin, &config.data_dir, control).await?);
         let id = identity.node();
 
-        let control_link = Arc::new(ControlLink::bind(listen, Arc::clone(&identity))?);
+        let roster = Roster::default();
+        let control_link = Arc::new(ControlLink::bind(listen, Arc::clone(&identity), roster.clone())?);
         let directory = start_directory(&config, id, control, &control_link).await?;
+        let standings = Arc::clone(&directory);
+        roster.follow(Arc::new(move |node| standings.read_local().standing(node)));
         let sink = Arc::new(WorkerSink::default());
         let media_link = Arc::new(MediaLink::bind(
             config.media_link.listen,
             Arc::clone(&identity),
             LinkMtu::default(),
             Arc::clone(&sink) as _,
+            roster,
         )?);
         let carrier: Arc<dyn NodeLinks> = Arc::new(LinkCarrier(Arc::clone(&media_link)));
         let workers = Workers::start(id, &config.media, &carrier)?;
@@ -83,6 +94,7 @@ impl Node {
         let media = advertised(media_bound, config.media_link.advertise);
         let mut node = Self {
             id,
+            data_dir: config.data_dir.clone(),
             addresses: NodeAddresses { http, control, media_link: media },
             media_addresses: workers.addresses().to_vec(),
             directory,
@@ -92,12 +104,12 @@ impl Node {
             tasks: JoinSet::new(),
             cancelled: CancellationToken::new(),
         };
-        node.serve(config, &identity, listener).await?;
+        node.serve(config, identity, listener).await?;
         Ok(node)
     }
 
     /// Registers with the cluster, then starts what clients and operators talk to.
-    async fn serve(&mut self, config: Config, identity: &Identity, listener: TcpListener) -> anyhow::Result<()> {
+    async fn serve(&mut self, config: Config, identity: Arc<Identity>, listener: TcpListener) -> anyhow::Result<()> {
         let port = Arc::new(MediaPort::new(self.id, &self.workers, &config.media));
         let registration = Registration {
             addresses: self.addresses.clone(),
@@ -106,9 +118,33 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let registrar = Registrar { directory: Arc::clone(&self.directory), media: Arc::clone(&port), registration };
-        registrar.register().await?;
+        let belonging = Belonging::new(&self.directory, &self.control_link, &self.media_link, &config.data_dir);
+        tokio::select! {
+            registered = registrar.register() => registered?,
+            words = belonging.lost() => {
+                belonging.note();
+                anyhow::bail!("{words}: {}", identity::removed_help(&config.data_dir));
+            }
+        }
         let cancelled = self.cancelled.clone();
         self.tasks.spawn(async move { registrar.run(cancelled).await });
+        let cancelled = self.cancelled.clone();
+        self.tasks.spawn(async move {
+            belonging.keep_removed_out(cancelled).await;
+            Ok(())
+        });
+        let renewal = Arc::new(Renewal {
+            identity: Arc::clone(&identity),
+            folder: identity::folder(&config.data_dir),
+            control: Arc::clone(&self.control_link),
+            media: Arc::clone(&self.media_link),
+            renewing: Mutex::default(),
+        });
+        let (keeper, cancelled) = (Arc::clone(&renewal), self.cancelled.clone());
+        self.tasks.spawn(async move {
+            keeper.run(cancelled).await;
+            Ok(())
+        });
 
         let directory: Arc<dyn Directory> = Arc::clone(&self.directory) as _;
         let mailboxes = self.workers.mailboxes().to_vec();
@@ -119,14 +155,16 @@ impl Node {
             Ok(())
         });
         let admin = Admin {
-            directory: Arc::clone(&directory),
+            directory: Arc::clone(&self.directory),
+            identity: Arc::clone(&identity),
+            renewal,
             media: Arc::clone(&port),
             links: Arc::clone(&self.media_link),
             addresses: self.media_addresses.clone(),
         };
         let (cancelled, data_dir) = (self.cancelled.clone(), config.data_dir.clone());
         self.tasks.spawn(async move { Ok(admin.run(data_dir, cancelled).await?) });
-        self.serve_api(&config, identity, listener, directory, port)
+        self.serve_api(&config, &identity, listener, directory, port)
     }
 
     fn serve_api(
@@ -194,16 +232,22 @@ impl Node {
         Ok(meeting)
     }
 
-    /// Runs until SIGINT or SIGTERM, or until a part fails.
+    /// Runs until SIGINT or SIGTERM, until the node is removed from the cluster, or until a part fails.
     ///
     /// # Errors
     /// When a part of the node failed.
     pub async fn run_until_signalled(mut self) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let belonging = Belonging::new(&self.directory, &self.control_link, &self.media_link, &self.data_dir);
         let outcome = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
+            words = belonging.lost() => {
+                tracing::warn!(node = %self.id, reason = words, "this node is no longer of the cluster and stops");
+                belonging.part().await;
+                Ok(())
+            }
             failure = self.directory.stopped() => Err(anyhow::anyhow!("the directory stopped: {failure}")),
             Some(ended) = self.tasks.join_next() => match ended {
                 Ok(Ok(())) => Err(anyhow::anyhow!("a part of the node ended early")),

@@ -20,7 +20,9 @@ pub struct Meeting {
 pub struct Cluster {
     nodes: Vec<Node>,
     host: String,
-    _folder: TempDir,
+    media: &'static str,
+    workers: u16,
+    folder: TempDir,
 }
 
 impl Cluster {
@@ -50,11 +52,59 @@ impl Cluster {
             nodes.push(node);
         }
         let host = nodes[0].command(&["token", "user", "--user", "host"]).await.context("user token")?;
-        let cluster = Self { nodes, host, _folder: folder };
+        let cluster = Self { nodes, host, media, workers, folder };
         for number in 1..=count {
             cluster.until_ready(number).await?;
         }
         Ok(cluster)
+    }
+
+    /// Starts one more node, which joins through node `via`. Its number.
+    ///
+    /// # Errors
+    /// When it does not come up, with the end of its log.
+    pub async fn add(&mut self, via: usize) -> Result<usize> {
+        let token = self.node(via).command(&["cluster", "token"]).await.context("join token")?;
+        self.add_with(via, &token).await
+    }
+
+    /// Starts one more node, which joins through node `via` with `token`. Its number.
+    ///
+    /// # Errors
+    /// When it does not come up, with the end of its log.
+    pub async fn add_with(&mut self, via: usize, token: &str) -> Result<usize> {
+        let number = self.nodes.len() + 1;
+        let mut node = self.new_node(&format!("node-{number}"))?;
+        let control = self.node(via).ports().control.to_string();
+        node.start(&["--join", &control, "--token", token]).await.with_context(|| format!("node {number}"))?;
+        self.nodes.push(node);
+        self.until_ready(number).await?;
+        Ok(number)
+    }
+
+    /// Has a newcomer try to join through node `via` with a token that must not let it in. What it says at its end.
+    ///
+    /// # Errors
+    /// When it is let in.
+    pub async fn refused_newcomer(&self, via: usize, label: &str, token: &str) -> Result<String> {
+        let mut node = self.new_node(label)?;
+        let control = self.node(via).ports().control.to_string();
+        match node.start(&["--join", &control, "--token", token]).await {
+            Ok(()) => anyhow::bail!("the newcomer was let in"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+
+    fn new_node(&self, label: &str) -> Result<Node> {
+        Node::new(self.folder.path().join(label), self.workers, self.media)
+    }
+
+    /// Waits until the process of node `number` has ended by itself, without a fault.
+    ///
+    /// # Errors
+    /// When it does not in time, or ends with a fault.
+    pub async fn until_ended(&mut self, number: usize) -> Result<()> {
+        self.nodes[number - 1].ended().await
     }
 
     /// Waits until node `number` serves requests.

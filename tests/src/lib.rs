@@ -23,7 +23,7 @@ mod wait;
 pub use binary::plenary;
 pub use clock::now;
 pub use cluster::{Cluster, Meeting};
-pub use intruder::knock;
+pub use intruder::{Forger, Guest, Holds, Papers, enter, knock, knock_with};
 pub use log::error_lines;
 pub use network::{Conditions, Network};
 pub use node::{Node, Ports};

@@ -177,6 +177,14 @@ impl Node {
     /// When it does not end in time or ends with a fault.
     pub async fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
+        self.ended().await
+    }
+
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    /// When it does not in time or ends with a fault.
+    pub async fn ended(&mut self) -> Result<()> {
         let mut child = self.child.take().context("the node does not run")?;
         let ended = until("the node ends", async || Ok(child.try_wait()?)).await;
         match ended {

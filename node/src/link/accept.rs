@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plenary_cluster::state::Standing;
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
-use super::pki::{PeerIdentity, PkiError};
+use super::pki::{NodeRole, PeerIdentity, PkiError};
 use super::refusal::{Refusal, Refusals};
+use super::roster::Roster;
 use super::socket::MAX_HANDSHAKES;
 use super::tls::Alpn;
 
@@ -19,6 +21,9 @@ const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 const PROVE_ADDRESS_ABOVE: usize = MAX_HANDSHAKES / 4;
 /// QUIC application error: refused after the handshake.
 const REFUSED: VarInt = VarInt::from_u32(1);
+/// QUIC application error: the peer was removed from the cluster. Code of both endpoints, apart from the media link's
+/// own.
+pub(crate) const REMOVED: VarInt = VarInt::from_u32(0x52);
 
 /// A peer after its handshake.
 pub(crate) enum Accepted {
@@ -33,14 +38,15 @@ pub(crate) enum Accepted {
 pub(crate) struct Door {
     pub(crate) endpoint: &'static str,
     pub(crate) cluster: Uuid,
+    roster: Roster,
     pub(crate) refusals: Arc<Refusals>,
     handshakes: Arc<Semaphore>,
 }
 
 impl Door {
-    pub(crate) fn new(endpoint: &'static str, cluster: Uuid) -> Self {
+    pub(crate) fn new(endpoint: &'static str, cluster: Uuid, roster: Roster) -> Self {
         let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-        Self { endpoint, cluster, refusals: Arc::default(), handshakes }
+        Self { endpoint, cluster, roster, refusals: Arc::default(), handshakes }
     }
 
     /// The next peer that may begin its handshake; `None` when the endpoint is closed.
@@ -80,20 +86,44 @@ impl Door {
     }
 
     fn identify(&self, connection: Connection) -> Option<Accepted> {
-        let outcome = match (Alpn::of(&connection), peer_identity(&connection)) {
+        let (code, refusal, detail) = match (Alpn::of(&connection), peer_identity(&connection)) {
             (Some(Alpn::Join), None) => return Some(Accepted::Newcomer(connection)),
-            (Some(Alpn::Control | Alpn::Media), Some(Ok(peer))) if peer.cluster == self.cluster => {
-                return Some(Accepted::Member(connection, peer));
+            (Some(Alpn::Join), Some(Ok(peer))) if peer.role == NodeRole::Joiner && peer.cluster == self.cluster => {
+                return Some(Accepted::Newcomer(connection));
             }
-            (Some(Alpn::Control | Alpn::Media), None) => (Refusal::NoCertificate, "members must show a certificate"),
-            (Some(Alpn::Control | Alpn::Media), Some(Ok(_))) => (Refusal::BadCertificate, "node of another cluster"),
-            (Some(Alpn::Control | Alpn::Media), Some(Err(_))) => (Refusal::BadCertificate, "names no node"),
-            (Some(Alpn::Join), Some(_)) => (Refusal::Protocol, "a member has no need to join"),
-            (None, _) => (Refusal::Protocol, "no protocol agreed on"),
+            (Some(Alpn::Control | Alpn::Media), Some(Ok(peer))) => match self.judge(peer) {
+                Ok(()) => return Some(Accepted::Member(connection, peer)),
+                Err(refused) => refused,
+            },
+            (Some(Alpn::Control | Alpn::Media), None) => {
+                (REFUSED, Refusal::NoCertificate, "members must show a certificate".to_owned())
+            }
+            (Some(Alpn::Control | Alpn::Media), Some(Err(_))) => {
+                (REFUSED, Refusal::BadCertificate, "names no node".to_owned())
+            }
+            (Some(Alpn::Join), Some(_)) => (REFUSED, Refusal::Protocol, "a member has no need to join".to_owned()),
+            (None, _) => (REFUSED, Refusal::Protocol, "no protocol agreed on".to_owned()),
         };
-        self.refusals.note(self.endpoint, connection.remote_address(), outcome.0, outcome.1);
-        connection.close(REFUSED, outcome.1.as_bytes());
+        self.refusals.note(self.endpoint, connection.remote_address(), refusal, &detail);
+        connection.close(code, detail.as_bytes());
         None
+    }
+
+    /// Whether the holder of a genuine certificate may make requests of nodes here.
+    fn judge(&self, peer: PeerIdentity) -> Result<(), (VarInt, Refusal, String)> {
+        let node = peer.node;
+        if peer.cluster != self.cluster {
+            return Err((REFUSED, Refusal::BadCertificate, "node of another cluster".to_owned()));
+        }
+        if peer.role != NodeRole::Node {
+            let role = peer.role.as_str();
+            return Err((REFUSED, Refusal::Role, format!("role {role} may not speak for a node")));
+        }
+        match self.roster.standing(node) {
+            Standing::Member | Standing::NotKnownYet => Ok(()),
+            Standing::Removed => Err((REMOVED, Refusal::NotAMember, format!("node {node} was removed"))),
+            Standing::Stranger => Err((REFUSED, Refusal::NotAMember, format!("node {node} was never admitted"))),
+        }
     }
 
     fn refuse(&self, incoming: &Incoming, refusal: Refusal, detail: &str) {

@@ -8,11 +8,12 @@
 mod dial;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
@@ -20,15 +21,16 @@ use plenary_cluster::model::NodeId;
 use plenary_cluster::raft::{Rpc, RpcError};
 use quinn::{Connection, Endpoint, RecvStream, SendStream, VarInt};
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use self::dial::{Dialler, Target};
 pub(crate) use self::wire::{WireError, read_answer, read_body, write_answer, write_body};
-use super::accept::{Accepted, Door};
+use super::accept::{Accepted, Door, REMOVED};
 use super::enroll::{self, EnrollError, EnrollReply, EnrollRequest};
 use super::identity::Identity;
 use super::refusal::RefusalCounts;
+use super::roster::Roster;
 use super::scope::Scope;
 use super::tls::Alpn;
 use super::{LinkError, socket, tls};
@@ -75,22 +77,49 @@ pub struct ControlLink {
     dialler: Arc<Dialler>,
     door: Door,
     targets: Mutex<BTreeMap<NodeId, Arc<Target>>>,
+    accepted: Arc<Accepts>,
+    /// Whom this node no longer speaks to.
+    expelled: Mutex<BTreeSet<NodeId>>,
 }
+
+/// The connections that peers made, to be closed when one of them is removed.
+#[derive(Debug, Default)]
+struct Accepts(Mutex<Vec<(NodeId, Connection)>>);
+
+impl Accepts {
+    fn note(&self, node: NodeId, connection: &Connection) {
+        let mut all = self.0.lock();
+        all.retain(|(_, connection)| connection.close_reason().is_none());
+        all.push((node, connection.clone()));
+    }
+
+    fn close(&self, node: NodeId) {
+        let all = self.0.lock();
+        for (_, connection) in all.iter().filter(|(of, _)| *of == node) {
+            connection.close(REMOVED, REMOVED_WORDS);
+        }
+    }
+}
+
+/// What a removed node is told.
+const REMOVED_WORDS: &[u8] = b"this node was removed from the cluster";
 
 impl ControlLink {
     /// Opens the endpoint at `address` (port 0 for any free one). Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When the socket can't be bound or the identity is unusable.
-    pub fn bind(address: SocketAddr, identity: Arc<Identity>) -> Result<Self, LinkError> {
+    pub fn bind(address: SocketAddr, identity: Arc<Identity>, roster: Roster) -> Result<Self, LinkError> {
         let transport = socket::control_transport(MAX_STREAMS);
         let server = tls::control_server(&identity)?;
-        let client = socket::client(tls::client(&identity, Alpn::Control)?, &transport);
+        let client = ArcSwap::from_pointee(socket::client(tls::client(&identity, Alpn::Control)?, &transport));
         let endpoint = socket::open(&identity, Alpn::Control, address, SOCKET_BUFFER, server, &transport)?;
-        let door = Door::new("control", identity.cluster());
+        let door = Door::new("control", identity.cluster(), roster);
         let refusals = Arc::clone(&door.refusals);
-        let dialler = Arc::new(Dialler { endpoint, client, refusals, scope: Arc::new(Scope::new()) });
-        Ok(Self { identity, dialler, door, targets: Mutex::default() })
+        let (scope, banished) = (Arc::new(Scope::new()), watch::Sender::new(None));
+        let dialler = Arc::new(Dialler { endpoint, client, refusals, scope, banished });
+        let (targets, accepted, expelled) = (Mutex::default(), Arc::default(), Mutex::default());
+        Ok(Self { identity, dialler, door, targets, accepted, expelled })
     }
 
     /// Where the endpoint listens.
@@ -107,6 +136,7 @@ impl ControlLink {
             handled: Semaphore::new(MAX_HANDLED),
             enrolments: Semaphore::new(MAX_ENROLMENTS),
             scope: Arc::clone(&self.dialler.scope),
+            accepted: Arc::clone(&self.accepted),
         });
         let (door, endpoint) = (self.door.clone(), self.dialler.endpoint.clone());
         self.dialler.scope.spawn_loop(server.accept(door, endpoint));
@@ -127,12 +157,46 @@ impl ControlLink {
         self.targets.lock().values().map(stats).collect()
     }
 
-    /// Forgets a member that was removed; its connection closes.
-    pub fn forget(&self, node: NodeId) {
+    /// Ends all there is with a member that was removed, and speaks to it no more.
+    pub fn expel(&self, node: NodeId) {
+        self.expelled.lock().insert(node);
         let target = self.targets.lock().remove(&node);
         if let Some((_, connection)) = target.and_then(|target| target.current()) {
-            connection.close(VarInt::from_u32(0), b"member removed");
+            connection.close(REMOVED, REMOVED_WORDS);
         }
+        self.accepted.close(node);
+    }
+
+    /// Resolves when another member says that this node was removed from the cluster, with its words.
+    pub async fn banished(&self) -> String {
+        let mut banished = self.dialler.banished.subscribe();
+        let told = banished.wait_for(Option::is_some).await;
+        match told.ok().and_then(|words| words.clone()) {
+            Some(words) => words,
+            // The endpoint has closed.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Shows the identity's present certificate from now on. Connections that there are go on, and are made anew one
+    /// after the other.
+    ///
+    /// # Errors
+    /// When the identity is unusable; all stays as it was.
+    pub fn reload(&self) -> Result<(), LinkError> {
+        let transport = socket::control_transport(MAX_STREAMS);
+        let server = socket::server(tls::control_server(&self.identity)?, &transport);
+        let client = socket::client(tls::client(&self.identity, Alpn::Control)?, &transport);
+        self.dialler.endpoint.set_server_config(Some(server));
+        self.dialler.client.store(Arc::new(client));
+        let targets: Vec<Arc<Target>> = self.targets.lock().values().cloned().collect();
+        let dialler = Arc::clone(&self.dialler);
+        self.dialler.scope.spawn_loop(async move {
+            for target in targets {
+                target.renew(&dialler).await;
+            }
+        });
+        Ok(())
     }
 
     /// How many peers were refused, by reason.
@@ -174,6 +238,9 @@ impl Rpc for ControlLink {
         let until = Instant::now() + deadline;
         Box::pin(async move {
             let unreachable = |reason: String| RpcError::Unreachable { target, reason };
+            if self.expelled.lock().contains(&target) {
+                return Err(unreachable("it was removed from the cluster".to_owned()));
+            }
             if request.len() > wire::MAX_BODY {
                 return Err(unreachable(format!("request exceeds {} bytes", wire::MAX_BODY)));
             }
@@ -184,13 +251,19 @@ impl Rpc for ControlLink {
                 Err(_) => return Err(unreachable("no connection within the deadline".to_owned())),
             };
             let (send, recv) = match tokio::time::timeout_at(until, connection.open_bi()).await {
-                Ok(opened) => opened.map_err(|error| unreachable(error.to_string()))?,
+                Ok(opened) => opened.map_err(|error| {
+                    self.dialler.note_end(&error);
+                    unreachable(error.to_string())
+                })?,
                 Err(_) => return Err(unreachable("too many requests are waiting for it".to_owned())),
             };
             match tokio::time::timeout_at(until, exchange(send, recv, request)).await {
                 Ok(Ok(answer)) => answer.map_err(|reason| RpcError::Refused { target, reason }),
                 // Whether the request was handled before the connection broke can't be known.
-                Ok(Err(_)) | Err(_) => Err(RpcError::Timeout { target }),
+                Ok(Err(_)) | Err(_) => {
+                    connection.close_reason().iter().for_each(|error| self.dialler.note_end(error));
+                    Err(RpcError::Timeout { target })
+                }
             }
         })
     }
@@ -216,6 +289,7 @@ struct Server {
     handled: Semaphore,
     enrolments: Semaphore,
     scope: Arc<Scope>,
+    accepted: Arc<Accepts>,
 }
 
 impl Server {
@@ -235,12 +309,17 @@ impl Server {
     }
 
     async fn member(self: Arc<Self>, connection: Connection, from: NodeId) {
+        self.accepted.note(from, &connection);
         // Ends with the connection; whoever needs it dials again.
         while let Ok((send, recv)) = connection.accept_bi().await {
             let server = Arc::clone(&self);
             self.scope.spawn_work(async move {
-                if let Err(error) = server.answer(from, send, recv).await {
-                    tracing::debug!(peer = %from, %error, "request was not answered");
+                match server.answer(from, send, recv).await {
+                    Ok(()) => {}
+                    Err(error @ WireError::TooLong { .. }) => {
+                        tracing::warn!(peer = %from, %error, "request refused");
+                    }
+                    Err(error) => tracing::debug!(peer = %from, %error, "request was not answered"),
                 }
             });
         }

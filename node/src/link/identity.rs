@@ -5,26 +5,29 @@
 //! | `cluster.id` | the cluster's UUID |
 //! | `cluster-ca.pem`, `cluster-ca.key` | the authority |
 //! | `cluster.secret` | 32 random bytes in hexadecimal, for join tokens |
-//! | `node.key`, `node.pem` | this node; `node.pem` is written last and marks the identity as whole |
+//! | `node.pem` | this node's certificate and key, in one file so that a renewal replaces both or neither; written last, it marks the identity as whole |
 
 use std::fmt;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::hmac;
 use plenary_cluster::model::{NodeId, Timestamp};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
-use super::pki::{ClusterCa, NodeKey, PeerIdentity, PkiError, certificate_from_pem, certificate_to_pem};
+use super::pki::{
+    ClusterCa, NodeKey, NodeRole, PeerIdentity, PkiError, certificate_from_pem, certificate_to_pem, renewal_time,
+};
 
 const CLUSTER_ID: &str = "cluster.id";
 const CA_CERTIFICATE: &str = "cluster-ca.pem";
 const CA_KEY: &str = "cluster-ca.key";
 const SECRET: &str = "cluster.secret";
-const NODE_KEY: &str = "node.key";
 const NODE_CERTIFICATE: &str = "node.pem";
 
 /// What only members of the cluster know; join tokens are made with it.
@@ -79,13 +82,45 @@ impl fmt::Debug for ClusterSecret {
     }
 }
 
+/// What this node shows of itself at present.
+#[derive(Debug)]
+pub(crate) struct Credentials {
+    certificate: CertificateDer<'static>,
+    key: NodeKey,
+    /// When the certificate was issued; `None` when another member issued it.
+    issued: Option<Timestamp>,
+}
+
+impl Credentials {
+    pub(crate) const fn key(&self) -> &NodeKey {
+        &self.key
+    }
+
+    /// One file's worth: PEM ignores what stands outside its blocks.
+    fn to_pem(&self) -> String {
+        let issued = self.issued.map_or_else(String::new, |issued| format!("{ISSUED}{}\n", issued.millis()));
+        format!("{issued}{}{}", certificate_to_pem(&self.certificate), self.key.to_pem())
+    }
+
+    fn from_pem(text: &str) -> Option<Self> {
+        let issued = text.lines().find_map(|line| line.strip_prefix(ISSUED)?.parse().ok());
+        Some(Self {
+            certificate: certificate_from_pem(text)?,
+            key: NodeKey::from_pem(text).ok()?,
+            issued: issued.map(Timestamp::from_millis),
+        })
+    }
+}
+
+/// Begins the line that says when a certificate was issued, in Unix milliseconds.
+const ISSUED: &str = "issued ";
+
 /// Everything this node needs to prove who it is and to admit others.
 #[derive(Debug)]
 pub struct Identity {
     peer: PeerIdentity,
     ca: ClusterCa,
-    certificate: CertificateDer<'static>,
-    key: NodeKey,
+    credentials: ArcSwap<Credentials>,
     secret: ClusterSecret,
 }
 
@@ -103,9 +138,8 @@ impl Identity {
     /// # Errors
     /// When the system gives no randomness.
     pub fn issued_by(ca: ClusterCa, secret: ClusterSecret, node: NodeId, now: Timestamp) -> Result<Self, PkiError> {
-        let key = NodeKey::generate()?;
-        let certificate = ca.issue(node, &key.request()?, now)?;
-        Self::from_parts(ca, secret, certificate, key)
+        let credentials = issue(&ca, node, now)?;
+        Self::from_credentials(ca, secret, credentials)
     }
 
     /// Puts an identity together; the certificate says which node it is.
@@ -118,11 +152,36 @@ impl Identity {
         certificate: CertificateDer<'static>,
         key: NodeKey,
     ) -> Result<Self, PkiError> {
-        let peer = PeerIdentity::from_certificate(&certificate)?;
+        Self::from_credentials(ca, secret, Credentials { certificate, key, issued: None })
+    }
+
+    fn from_credentials(ca: ClusterCa, secret: ClusterSecret, credentials: Credentials) -> Result<Self, PkiError> {
+        let peer = PeerIdentity::from_certificate(&credentials.certificate)?;
         if peer.cluster != ca.cluster() {
             return Err(PkiError::NotANode("it belongs to another cluster"));
         }
-        Ok(Self { peer, ca, certificate, key, secret })
+        if peer.role != NodeRole::Node {
+            return Err(PkiError::NotANode("it is for another role"));
+        }
+        Ok(Self { peer, ca, credentials: ArcSwap::from_pointee(credentials), secret })
+    }
+
+    /// Replaces key and certificate, on disk first. The authority is at hand on every node, so this needs nobody else.
+    /// Endpoints show the new certificate once they are told to.
+    ///
+    /// # Errors
+    /// When the system gives no randomness or `dir` can't be written.
+    pub fn renew(&self, dir: &Path, now: Timestamp) -> Result<(), PkiError> {
+        let credentials = issue(&self.ca, self.peer.node, now)?;
+        write(dir, NODE_CERTIFICATE, &credentials.to_pem())?;
+        self.credentials.store(Arc::new(credentials));
+        Ok(())
+    }
+
+    /// Whether a third or less of the certificate's time is left, or how much is left is not known.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.credentials.load().issued.is_none_or(|issued| now < issued || now >= renewal_time(issued))
     }
 
     /// This node.
@@ -154,12 +213,14 @@ impl Identity {
         PeerIdentity { node, ..self.peer }.server_name()
     }
 
-    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.certificate.clone(), self.ca.certificate().clone()]
+    /// What this node shows now.
+    pub(crate) fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.load_full()
     }
 
-    pub(crate) const fn key(&self) -> &NodeKey {
-        &self.key
+    /// The certificate of `credentials` and its authority's.
+    pub(crate) fn chain(&self, credentials: &Credentials) -> Vec<CertificateDer<'static>> {
+        vec![credentials.certificate.clone(), self.ca.certificate().clone()]
     }
 
     /// Reads the identity in `dir`; `None` when there is none yet.
@@ -174,10 +235,10 @@ impl Identity {
             ClusterCa::from_parts(cluster, ca_certificate.clone(), pem).ok()
         })?;
         let secret = required(dir, SECRET, "64 hexadecimal digits", |text| ClusterSecret::from_hex(text.trim()))?;
-        let key = required(dir, NODE_KEY, "a PEM key", |pem| NodeKey::from_pem(pem).ok())?;
         let damaged = |what| PkiError::Damaged { path: dir.join(NODE_CERTIFICATE), what };
-        let certificate = certificate_from_pem(&certificate).ok_or_else(|| damaged("a PEM certificate"))?;
-        Self::from_parts(ca, secret, certificate, key)
+        let credentials =
+            Credentials::from_pem(&certificate).ok_or_else(|| damaged("a PEM certificate and its key"))?;
+        Self::from_credentials(ca, secret, credentials)
             .map(Some)
             .map_err(|_| damaged("the certificate of a node of this cluster"))
     }
@@ -192,9 +253,15 @@ impl Identity {
         write(dir, CA_CERTIFICATE, &certificate_to_pem(self.ca.certificate()))?;
         write(dir, CA_KEY, &self.ca.key_pem())?;
         write(dir, SECRET, &self.secret.to_hex())?;
-        write(dir, NODE_KEY, &self.key.to_pem())?;
-        write(dir, NODE_CERTIFICATE, &certificate_to_pem(&self.certificate))
+        write(dir, NODE_CERTIFICATE, &self.credentials.load().to_pem())
     }
+}
+
+/// A fresh key and its certificate.
+fn issue(ca: &ClusterCa, node: NodeId, now: Timestamp) -> Result<Credentials, PkiError> {
+    let key = NodeKey::generate()?;
+    let certificate = ca.issue(node, &key.request()?, now)?;
+    Ok(Credentials { certificate, key, issued: Some(now) })
 }
 
 fn read(dir: &Path, name: &str) -> Result<Option<String>, PkiError> {
@@ -259,13 +326,37 @@ mod tests {
     fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         Identity::found(Uuid::from_u128(9), NodeId::new(3), NOW).unwrap().store(dir.path()).unwrap();
-        for name in [CLUSTER_ID, CA_CERTIFICATE, CA_KEY, SECRET, NODE_KEY, NODE_CERTIFICATE] {
+        for name in [CLUSTER_ID, CA_CERTIFICATE, CA_KEY, SECRET, NODE_CERTIFICATE] {
             let whole = fs::read(dir.path().join(name)).unwrap();
             fs::write(dir.path().join(name), "garbage").unwrap();
             let error = Identity::load(dir.path()).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
             fs::write(dir.path().join(name), whole).unwrap();
         }
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_another_of_the_same_node_and_survives_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity::found(Uuid::from_u128(9), NodeId::new(3), NOW).unwrap();
+        identity.store(dir.path()).unwrap();
+        let before = identity.credentials();
+        let later = Timestamp::from_millis(NOW.millis() + 1000);
+        identity.renew(dir.path(), later).unwrap();
+        let after = identity.credentials();
+        assert_ne!(before.certificate, after.certificate);
+        assert_eq!(PeerIdentity::from_certificate(&after.certificate).unwrap().node, NodeId::new(3));
+        let back = Identity::load(dir.path()).unwrap().unwrap().credentials();
+        assert_eq!((&back.certificate, back.issued), (&after.certificate, Some(later)));
+        assert_eq!(back.key.to_pem(), after.key.to_pem());
+    }
+
+    #[test]
+    fn a_certificate_is_due_when_a_third_of_its_time_is_left() {
+        let identity = Identity::found(Uuid::from_u128(9), NodeId::new(3), NOW).unwrap();
+        let in_days = |days: i64| Timestamp::from_millis(NOW.millis() + days * 24 * 60 * 60 * 1000);
+        assert_eq!([0, 19, 20, 40].map(|days| identity.is_due(in_days(days))), [false, false, true, true]);
+        assert!(identity.is_due(in_days(-1)), "the clock was wrong when it was issued, or is now");
     }
 
     #[test]

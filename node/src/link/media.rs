@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use plenary_cluster::model::NodeId;
-use quinn::{ConnectionError, Endpoint, VarInt};
+use quinn::{ConnectionError, Endpoint, TransportConfig, VarInt};
 use tokio::sync::{mpsc, watch};
 
 pub use self::stats::LinkStats;
@@ -32,9 +32,10 @@ use self::dial::Dialler;
 use self::outlet::Outlet;
 use self::peer::{Keeper, Peer};
 use super::LinkError;
-use super::accept::{Accepted, Door};
+use super::accept::{Accepted, Door, REMOVED};
 use super::identity::Identity;
 use super::refusal::RefusalCounts;
+use super::roster::Roster;
 use super::scope::Scope;
 use super::socket::{self, LinkMtu};
 use super::tls::{self, Alpn};
@@ -137,6 +138,7 @@ pub struct MediaLink {
 }
 
 struct Shared {
+    transport: Arc<TransportConfig>,
     dialler: Arc<Dialler>,
     sink: Arc<dyn MediaSink>,
     scope: Scope,
@@ -156,16 +158,23 @@ impl MediaLink {
         identity: Arc<Identity>,
         mtu: LinkMtu,
         sink: Arc<dyn MediaSink>,
+        roster: Roster,
     ) -> Result<Self, LinkError> {
         let transport = socket::media_transport(mtu, pump::MAX_STREAMS);
         let server = tls::media_server(&identity)?;
-        let client = socket::client(tls::client(&identity, Alpn::Media)?, &transport);
+        let client = ArcSwap::from_pointee(socket::client(tls::client(&identity, Alpn::Media)?, &transport));
         let endpoint = socket::open(&identity, Alpn::Media, address, SOCKET_BUFFER, server, &transport)?;
-        let door = Door::new("media", identity.cluster());
+        let door = Door::new("media", identity.cluster(), roster);
         let refusals = Arc::clone(&door.refusals);
         let dialler = Arc::new(Dialler { endpoint: endpoint.clone(), client, identity, refusals });
-        let shared =
-            Arc::new(Shared { dialler, sink, scope: Scope::new(), peers: ArcSwap::default(), adding: Mutex::new(()) });
+        let shared = Arc::new(Shared {
+            transport,
+            dialler,
+            sink,
+            scope: Scope::new(),
+            peers: ArcSwap::default(),
+            adding: Mutex::new(()),
+        });
         shared.scope.spawn_loop(Arc::clone(&shared).accept(door.clone(), endpoint));
         Ok(Self { shared, door })
     }
@@ -185,6 +194,30 @@ impl MediaLink {
             let address = desired.get(&peer.node).copied();
             peer.desired.send_if_modified(|current| std::mem::replace(current, address) != address);
         }
+    }
+
+    /// Ends the link with a member that was removed, whoever wants it. Its next handshake is refused at the door.
+    pub fn expel(&self, node: NodeId) {
+        let peers = self.shared.peers.load();
+        let Some(peer) = peers.get(&node) else { return };
+        peer.desired.send_replace(None);
+        if let Some(outlet) = &*peer.outlet.load() {
+            outlet.connection.close(REMOVED, b"this node was removed from the cluster");
+        }
+    }
+
+    /// Shows the identity's present certificate from now on. Links that are up stay: a change of connections would cost
+    /// the media more than it brings, since a link lives no longer than the rooms that need it.
+    ///
+    /// # Errors
+    /// When the identity is unusable; all stays as it was.
+    pub fn reload(&self) -> Result<(), LinkError> {
+        let Shared { transport, dialler, .. } = &*self.shared;
+        let server = socket::server(tls::media_server(&dialler.identity)?, transport);
+        let client = socket::client(tls::client(&dialler.identity, Alpn::Media)?, transport);
+        dialler.endpoint.set_server_config(Some(server));
+        dialler.client.store(Arc::new(client));
+        Ok(())
     }
 
     /// Sends a datagram that may be lost; never waits.

@@ -17,8 +17,10 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use uuid::Uuid;
 
-/// How long certificates hold. There is no rotation yet, so a node must outlive its hardware on one.
-const VALID_DAYS: i64 = 3650;
+/// How long the authority holds: it is not replaced, so a cluster must outlive its hardware on one.
+const AUTHORITY_DAYS: i64 = 3650;
+/// How long a node's certificate holds. Nodes renew theirs long before; a stolen one is of no use for long.
+const NODE_DAYS: i64 = 30;
 /// Certificates begin this much before they are made, for clocks that are behind.
 const BACKDATED_DAYS: i64 = 1;
 const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
@@ -56,22 +58,32 @@ pub enum PkiError {
     Tls(#[from] rustls::Error),
 }
 
-/// What a node may do, as its certificate says.
+/// What the holder of a certificate may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NodeRole {
-    /// A full member: Raft, relayed media, admitting newcomers.
-    Member,
+    /// A node: Raft, relayed media, admitting newcomers.
+    Node,
+    /// To enrol, and nothing else.
+    Joiner,
+    /// An operator. Operators talk to a node through its local socket, so between nodes this role opens no door.
+    Admin,
 }
 
 impl NodeRole {
-    const fn as_str(self) -> &'static str {
+    const ALL: [Self; 3] = [Self::Node, Self::Joiner, Self::Admin];
+
+    /// The role as certificates name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Member => "member",
+            Self::Node => "node",
+            Self::Joiner => "joiner",
+            Self::Admin => "admin",
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        (text == Self::Member.as_str()).then_some(Self::Member)
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
     }
 }
 
@@ -174,8 +186,11 @@ impl NodeKey {
         Ok(CertificateParams::default().serialize_request(&self.0)?.der().to_vec())
     }
 
+    /// The first key in a PEM text, whatever else it holds.
     pub(crate) fn from_pem(pem: &str) -> Result<Self, PkiError> {
-        Ok(Self(KeyPair::from_pem(pem)?))
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes());
+        let key = key.map_err(|_| rcgen::Error::CouldNotParseKeyPair)?;
+        Ok(Self(KeyPair::try_from(&key)?))
     }
 
     pub(crate) fn to_pem(&self) -> String {
@@ -207,7 +222,7 @@ impl ClusterCa {
     /// When the system gives no randomness.
     pub fn generate(cluster: Uuid, now: Timestamp) -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
-        let mut params = validity(now);
+        let mut params = validity(now, AUTHORITY_DAYS);
         params.distinguished_name = common_name(&format!("plenary cluster {}", cluster.as_simple()));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -230,8 +245,8 @@ impl ClusterCa {
     /// When the request is malformed or its signature is wrong.
     pub fn issue(&self, node: NodeId, request: &[u8], now: Timestamp) -> Result<CertificateDer<'static>, PkiError> {
         let request = CertificateSigningRequestParams::from_der(&CertificateSigningRequestDer::from(request))?;
-        let identity = PeerIdentity { cluster: self.cluster, node, role: NodeRole::Member };
-        let mut params = validity(now);
+        let identity = PeerIdentity { cluster: self.cluster, node, role: NodeRole::Node };
+        let mut params = validity(now, NODE_DAYS);
         params.distinguished_name = common_name(&format!("plenary node {node}"));
         params.subject_alt_names =
             vec![SanType::DnsName(identity.server_name().try_into()?), SanType::URI(identity.uri().try_into()?)];
@@ -300,15 +315,20 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-fn validity(now: Timestamp) -> CertificateParams {
+fn validity(now: Timestamp, days: i64) -> CertificateParams {
     let mut params = CertificateParams::default();
     if let Some((year, month, day)) = date(now.millis() - BACKDATED_DAYS * DAY_MILLIS) {
         params.not_before = rcgen::date_time_ymd(year, month, day);
     }
-    if let Some((year, month, day)) = date(now.millis() + VALID_DAYS * DAY_MILLIS) {
+    if let Some((year, month, day)) = date(now.millis() + days * DAY_MILLIS) {
         params.not_after = rcgen::date_time_ymd(year, month, day);
     }
     params
+}
+
+/// When a node's certificate that was issued at `issued` is to be replaced: a third of its time is left then.
+pub(crate) fn renewal_time(issued: Timestamp) -> Timestamp {
+    Timestamp::from_millis(issued.millis().saturating_add(NODE_DAYS * DAY_MILLIS / 3 * 2))
 }
 
 /// The UTC date of a time; `None` for times that no calendar holds.
@@ -330,7 +350,7 @@ mod tests {
         let request = NodeKey::generate().unwrap().request().unwrap();
         let certificate = ca.issue(NodeId::new(42), &request, NOW).unwrap();
         let identity = PeerIdentity::from_certificate(&certificate).unwrap();
-        assert_eq!(identity, PeerIdentity { cluster, node: NodeId::new(42), role: NodeRole::Member });
+        assert_eq!(identity, PeerIdentity { cluster, node: NodeId::new(42), role: NodeRole::Node });
         assert_eq!(identity.server_name(), "node-42.00000000000000000000000000000007.plenary");
     }
 
@@ -343,7 +363,7 @@ mod tests {
     #[test]
     fn malformed_names_are_refused() {
         let cluster = Uuid::from_u128(7).as_simple().to_string();
-        for path in ["", "x/member/1", &cluster, &format!("{cluster}/guest/1"), &format!("{cluster}/member/1/2")] {
+        for path in ["", "x/node/1", &cluster, &format!("{cluster}/guest/1"), &format!("{cluster}/node/1/2")] {
             assert_eq!(PeerIdentity::parse(path), None, "{path}");
         }
     }

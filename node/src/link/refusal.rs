@@ -20,6 +20,10 @@ pub enum Refusal {
     WrongNode,
     /// The peer's certificate is malformed, expired or names no node of this cluster.
     BadCertificate,
+    /// The peer's certificate is for another role than the request.
+    Role,
+    /// The peer was removed from the cluster, or its id was never given to anyone.
+    NotAMember,
     /// The peer speaks none of the endpoint's protocols.
     Protocol,
     /// The peer refused us.
@@ -31,11 +35,13 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::NoCertificate,
         Self::UnknownAuthority,
         Self::WrongNode,
         Self::BadCertificate,
+        Self::Role,
+        Self::NotAMember,
         Self::Protocol,
         Self::ByPeer,
         Self::Handshake,
@@ -50,6 +56,8 @@ impl Refusal {
             Self::UnknownAuthority => "unknown_authority",
             Self::WrongNode => "wrong_node",
             Self::BadCertificate => "bad_certificate",
+            Self::Role => "role",
+            Self::NotAMember => "not_a_member",
             Self::Protocol => "protocol",
             Self::ByPeer => "by_peer",
             Self::Handshake => "handshake",

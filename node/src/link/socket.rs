@@ -55,12 +55,7 @@ pub(crate) fn open(
     server: QuicServerConfig,
     transport: &Arc<TransportConfig>,
 ) -> Result<Endpoint, LinkError> {
-    let mut config = ServerConfig::with_crypto(Arc::new(server));
-    config
-        .transport_config(Arc::clone(transport))
-        .migration(false)
-        .max_incoming(MAX_HANDSHAKES)
-        .incoming_buffer_size_total(INCOMING_BUFFER);
+    let config = self::server(server, transport);
     let attempt = || {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
@@ -74,6 +69,17 @@ pub(crate) fn open(
         Endpoint::new(endpoint_config(identity, alpn), Some(config), socket.into(), Arc::new(quinn::TokioRuntime))
     };
     attempt().map_err(|source| LinkError::Bind { endpoint: alpn.name(), address, source })
+}
+
+/// How this end accepts with `crypto`.
+pub(crate) fn server(crypto: QuicServerConfig, transport: &Arc<TransportConfig>) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config
+        .transport_config(Arc::clone(transport))
+        .migration(false)
+        .max_incoming(MAX_HANDSHAKES)
+        .incoming_buffer_size_total(INCOMING_BUFFER);
+    config
 }
 
 /// How this end dials with `crypto`.

@@ -61,10 +61,11 @@ pub(crate) fn media_server(identity: &Identity) -> Result<QuicServerConfig, PkiE
 
 /// A member's, dialling another.
 pub(crate) fn client(identity: &Identity, alpn: Alpn) -> Result<QuicClientConfig, PkiError> {
+    let own = identity.credentials();
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots(identity)?)
-        .with_client_auth_cert(identity.chain(), identity.key().to_der())?;
+        .with_client_auth_cert(identity.chain(&own), own.key().to_der())?;
     config.alpn_protocols = vec![alpn.wire()];
     quic_client(config)
 }
@@ -88,10 +89,11 @@ pub(crate) fn client_with_parts(
     shown: &Identity,
     alpn: Alpn,
 ) -> Result<QuicClientConfig, PkiError> {
+    let own = shown.credentials();
     let mut config = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots(trusted)?)
-        .with_client_auth_cert(shown.chain(), shown.key().to_der())?;
+        .with_client_auth_cert(shown.chain(&own), own.key().to_der())?;
     config.alpn_protocols = vec![alpn.wire()];
     quic_client(config)
 }
@@ -116,11 +118,12 @@ fn server(
     verifier: ClientCertVerifierBuilder,
     alpns: &[Alpn],
 ) -> Result<QuicServerConfig, PkiError> {
+    let own = identity.credentials();
     let verifier = verifier.build().map_err(|error| rustls::Error::General(error.to_string()))?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(identity.chain(), identity.key().to_der())?;
+        .with_single_cert(identity.chain(&own), own.key().to_der())?;
     config.alpn_protocols = alpns.iter().map(|alpn| alpn.wire()).collect();
     // A resumed session would carry an identity past its certificate's end.
     config.send_tls13_tickets = 0;

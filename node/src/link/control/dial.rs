@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use plenary_cluster::model::NodeId;
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::link::accept::REMOVED;
 use crate::link::refusal::{Refusal, Refusals};
 use crate::link::scope::Scope;
 
@@ -28,9 +30,24 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Dialler {
     pub(crate) endpoint: Endpoint,
-    pub(crate) client: ClientConfig,
+    /// Replaced when the node's certificate is.
+    pub(crate) client: ArcSwap<ClientConfig>,
     pub(crate) refusals: Arc<Refusals>,
     pub(crate) scope: Arc<Scope>,
+    /// What a member said that told this node it was removed.
+    pub(crate) banished: watch::Sender<Option<String>>,
+}
+
+impl Dialler {
+    /// Looks at why a connection ended: a member closes it with a code of its own when this node was removed. TLS 1.3
+    /// servers judge us after our side of the handshake is done, so this may be the first thing that is heard.
+    pub(crate) fn note_end(&self, error: &ConnectionError) {
+        if let ConnectionError::ApplicationClosed(close) = error
+            && close.error_code == REMOVED
+        {
+            self.banished.send_replace(Some(String::from_utf8_lossy(&close.reason).into_owned()));
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +112,11 @@ impl Target {
 
     /// Starts a dial unless there is a connection, a dial in progress or a pause after a failed one.
     fn begin(self: &Arc<Self>, dialler: &Arc<Dialler>, address: SocketAddr) {
+        let ended = match &*self.slot.borrow() {
+            Slot::Up { connection, .. } => connection.close_reason(),
+            Slot::Idle | Slot::Dialling { .. } | Slot::Failed { .. } => None,
+        };
+        ended.iter().for_each(|error| dialler.note_end(error));
         let now = Instant::now();
         let mut started = None;
         self.slot.send_if_modified(|slot| {
@@ -136,14 +158,33 @@ impl Target {
         });
     }
 
+    /// Puts a new connection in the place of the one there is, which ends once what is under way on it has ended. Nothing
+    /// changes when the dial fails.
+    pub(crate) async fn renew(&self, dialler: &Dialler) {
+        let Some((address, old)) = self.current() else { return };
+        match self.handshake(dialler, address).await {
+            Ok(connection) => {
+                self.slot.send_if_modified(|slot| {
+                    let same = matches!(slot, Slot::Up { connection, .. } if connection.stable_id() == old.stable_id());
+                    if same {
+                        *slot = Slot::Up { address, connection };
+                    }
+                    same
+                });
+            }
+            Err(reason) => tracing::debug!(peer = %self.node, reason, "a connection was not made anew"),
+        }
+    }
+
     async fn handshake(&self, dialler: &Dialler, address: SocketAddr) -> Result<Connection, String> {
         let connecting = dialler
             .endpoint
-            .connect_with(dialler.client.clone(), address, &self.server_name)
+            .connect_with(ClientConfig::clone(&dialler.client.load()), address, &self.server_name)
             .map_err(|error| error.to_string())?;
         match tokio::time::timeout(DIAL_TIME, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => {
+                dialler.note_end(&error);
                 if let Some(refusal) = Refusal::of(&error) {
                     dialler.refusals.note("control", address, refusal, &error.to_string());
                 }

@@ -1,5 +1,7 @@
 use std::net::UdpSocket;
 
+use plenary_cluster::state::Standing;
+
 use super::*;
 use crate::link::refusal::Refusal;
 use crate::link::testing::{ANY_PORT, Cluster, Echo, Log, eventually, kill, mortal};
@@ -7,7 +9,7 @@ use crate::link::testing::{ANY_PORT, Cluster, Echo, Log, eventually, kill, morta
 const PATIENT: Duration = Duration::from_secs(10);
 
 fn start(identity: &Arc<Identity>, address: SocketAddr) -> (ControlLink, SocketAddr) {
-    let link = ControlLink::bind(address, Arc::clone(identity)).unwrap();
+    let link = ControlLink::bind(address, Arc::clone(identity), Roster::default()).unwrap();
     link.serve(Arc::new(Echo::default()));
     let address = link.local_address().unwrap();
     (link, address)
@@ -155,7 +157,7 @@ async fn a_restarted_peer_is_reached_again_on_the_same_and_on_another_port() {
     // Its predecessor's socket closes when its tasks have ended.
     let mut again = None;
     eventually("the port is free", || {
-        again = ControlLink::bind(at_two, Arc::clone(&identity)).ok();
+        again = ControlLink::bind(at_two, Arc::clone(&identity), Roster::default()).ok();
         again.is_some()
     })
     .await;
@@ -181,7 +183,7 @@ async fn a_peer_that_was_killed_and_restarted_is_reached_before_any_timeout() {
     drop(killed);
     let mut again = None;
     eventually("the port is free", || {
-        again = ControlLink::bind(at, Arc::clone(&identity)).ok();
+        again = ControlLink::bind(at, Arc::clone(&identity), Roster::default()).ok();
         again.is_some()
     })
     .await;
@@ -204,4 +206,63 @@ async fn speak(client: quinn::crypto::rustls::QuicClientConfig, at: SocketAddr, 
         Ok(connection) => connection.closed().await.to_string(),
         Err(error) => error.to_string(),
     }
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_no_call_fails_meanwhile() {
+    let (cluster, dir) = (Cluster::new(), tempfile::tempdir().unwrap());
+    let (identity, two) = (cluster.node(1), cluster.node(2));
+    let ((one, at_one), (two, at_two)) = (start(&identity, ANY_PORT), start(&two, ANY_PORT));
+    assert!(call(&one, 2, at_two, "hi").await.is_ok());
+    let first = one.targets.lock()[&NodeId::new(2)].current().unwrap().1;
+    for _ in 0..5 {
+        identity.renew(dir.path(), crate::link::testing::now()).unwrap();
+        one.reload().unwrap();
+        for _ in 0..20 {
+            assert_eq!(call(&one, 2, at_two, "hi").await, Ok(Bytes::from("1:hi")));
+        }
+        assert!(call(&two, 1, at_one, "hi").await.is_ok());
+    }
+    let now = || one.targets.lock()[&NodeId::new(2)].current().unwrap().1;
+    eventually("the connection was made anew", || now().stable_id() != first.stable_id()).await;
+    drop(first);
+    assert_eq!(one.refusals(), two.refusals(), "nobody was refused");
+}
+
+#[tokio::test]
+async fn a_removed_node_is_cut_off_refused_and_told_why() {
+    let cluster = Cluster::new();
+    let removed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let roster = Roster::default();
+    let says = Arc::clone(&removed);
+    roster.follow(Arc::new(move |node| match (says.load(std::sync::atomic::Ordering::SeqCst), node.number()) {
+        (true, 2) => Standing::Removed,
+        (_, 3) => Standing::Stranger,
+        (_, _) => Standing::Member,
+    }));
+    let one = ControlLink::bind(ANY_PORT, cluster.node(1), roster).unwrap();
+    one.serve(Arc::new(Echo::default()));
+    let at_one = one.local_address().unwrap();
+    let (two, at_two) = start(&cluster.node(2), ANY_PORT);
+    let (three, _) = start(&cluster.node(3), ANY_PORT);
+    assert!(call(&one, 2, at_two, "hi").await.is_ok());
+    assert!(call(&two, 1, at_one, "hi").await.is_ok());
+    assert!(call(&three, 1, at_one, "hi").await.is_err(), "its id was never given to anyone");
+
+    removed.store(true, std::sync::atomic::Ordering::SeqCst);
+    one.expel(NodeId::new(2));
+    assert!(matches!(call(&one, 2, at_two, "hi").await, Err(RpcError::Unreachable { .. })));
+    let banished = async {
+        while call(&two, 1, at_one, "hi").await.is_ok() {}
+        two.banished().await
+    };
+    let words = tokio::time::timeout(PATIENT, banished).await.unwrap();
+    assert!(words.contains("removed"), "{words}");
+    let refused = async {
+        // The stranger was the first.
+        while one.refusals().of(Refusal::NotAMember) < 2 {
+            assert!(call(&two, 1, at_one, "hi").await.is_err(), "a removed node was answered");
+        }
+    };
+    assert!(tokio::time::timeout(PATIENT, refused).await.is_ok(), "its next handshake was not refused");
 }

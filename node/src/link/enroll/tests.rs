@@ -3,15 +3,15 @@ use std::sync::Arc;
 use plenary_cluster::raft::Rpc as _;
 
 use super::*;
-use crate::link::ControlLink;
 use crate::link::refusal::Refusal as Reason;
 use crate::link::testing::{ANY_PORT, Cluster, Echo, eventually, now};
+use crate::link::{ControlLink, Roster};
 
 const CONTROL: SocketAddr = ANY_PORT;
 
 fn member(cluster: &Cluster) -> (Arc<Identity>, ControlLink, SocketAddr) {
     let identity = cluster.node(1);
-    let link = ControlLink::bind(ANY_PORT, Arc::clone(&identity)).unwrap();
+    let link = ControlLink::bind(ANY_PORT, Arc::clone(&identity), Roster::default()).unwrap();
     link.serve(Arc::new(Echo::default()));
     let address = link.local_address().unwrap();
     (identity, link, address)
@@ -27,7 +27,7 @@ async fn a_newcomer_with_a_token_becomes_a_member_that_others_accept() {
     let token = JoinToken::mint(&identity, 5, in_seconds(60));
     let joined = join(address, &token, CONTROL).await.unwrap();
     assert_eq!((joined.introducer, joined.identity.node()), (NodeId::new(1), NodeId::new(41)));
-    let newcomer = ControlLink::bind(ANY_PORT, Arc::new(joined.identity)).unwrap();
+    let newcomer = ControlLink::bind(ANY_PORT, Arc::new(joined.identity), Roster::default()).unwrap();
     newcomer.serve(Arc::new(Echo::default()));
     let (deadline, at_newcomer) = (Duration::from_secs(5), newcomer.local_address().unwrap());
     let answer = newcomer.call(NodeId::new(1), address, Bytes::from("hi"), deadline).await;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use plenary_cluster::model::NodeId;
 use quinn::{ClientConfig, Connection, Endpoint};
 
@@ -18,7 +19,8 @@ const DIAL_TIME: Duration = Duration::from_secs(1);
 /// What dialling needs, shared by all peers of the endpoint.
 pub(crate) struct Dialler {
     pub(crate) endpoint: Endpoint,
-    pub(crate) client: ClientConfig,
+    /// Replaced when the node's certificate is.
+    pub(crate) client: ArcSwap<ClientConfig>,
     pub(crate) identity: Arc<Identity>,
     pub(crate) refusals: Arc<Refusals>,
 }
@@ -44,7 +46,8 @@ impl Dialler {
 
     async fn attempt(&self, node: NodeId, address: SocketAddr) -> Result<Established, String> {
         let name = self.identity.server_name(node);
-        let connecting = self.endpoint.connect_with(self.client.clone(), address, &name);
+        let client = ClientConfig::clone(&self.client.load());
+        let connecting = self.endpoint.connect_with(client, address, &name);
         let connection = connecting.map_err(|error| error.to_string())?.await.map_err(|error| {
             self.note(address, &error);
             error.to_string()

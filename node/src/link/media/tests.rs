@@ -76,7 +76,7 @@ impl End {
     fn try_start(identity: &Arc<Identity>, address: SocketAddr) -> Result<Self, LinkError> {
         let book = Arc::new(Book::default());
         let sink = Arc::clone(&book);
-        let link = MediaLink::bind(address, Arc::clone(identity), LinkMtu::default(), sink)?;
+        let link = MediaLink::bind(address, Arc::clone(identity), LinkMtu::default(), sink, Roster::default())?;
         let address = link.local_address().unwrap();
         Ok(Self { link, book, node: identity.node().number(), address })
     }
