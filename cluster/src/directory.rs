@@ -33,6 +33,14 @@ pub enum ProposeError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// A node that would have to keep it has hardly any room left. Reads, votes and media go on.
+    #[error("the disk of node {node} is nearly full: make room where its folder {folder} is")]
+    StorageFull {
+        /// Which node.
+        node: NodeId,
+        /// Its data folder.
+        folder: String,
+    },
 }
 
 /// Why a read could not keep its promise in time.

@@ -3,6 +3,7 @@
 //! ```text
 //! <data>/schema              version of this layout
 //! <data>/node                whose folder this is
+//! <data>/reserve             room that is given up when the disk is full (see [`space`])
 //! <data>/wal/                the log and the vote: a write-ahead log in chunks (see [`wal`])
 //! <data>/mark                high-water mark: last log index and vote, two slots, each with a checksum
 //! <data>/raft.sled/          the applied state, one sled::Db
@@ -24,6 +25,7 @@ mod machine;
 mod mark;
 mod rows;
 mod snapshot;
+mod space;
 mod sync;
 mod wal;
 
@@ -41,6 +43,7 @@ pub(crate) use fingerprint::Fingerprints;
 pub(crate) use log::LogStore;
 pub(crate) use machine::{StateMachine, View};
 pub(crate) use snapshot::{SnapshotFile, Snapshots, Upload};
+pub(crate) use space::Space;
 
 use crate::model::NodeId;
 use crate::record::RecordError;
@@ -131,6 +134,8 @@ impl Store {
                 | StorageFault::Inconsistent(_) => damaged(fault.to_string()),
             }
         };
+        // First, since it makes room for the others, should there be none.
+        let space = Arc::new(Space::of(folder).map_err(unusable)?);
         let wal = Wal::open(&folder.join("wal")).map_err(refused)?;
         let (mark, seen) = MarkFile::open(&folder.join("mark")).map_err(|error| match error {
             MarkError::Io(source) => unusable(source),
@@ -140,8 +145,8 @@ impl Store {
         let snapshots = Arc::new(Snapshots::open(&folder.join("snapshots")).map_err(unusable)?);
         snapshots.forget_before(wal.purged());
         let mut machine = open_machine(&folder.join("raft.sled"), &wal, &snapshots).map_err(refused)?;
-        let sync = Syncer::start(wal.clone(), mark, found).map_err(unusable)?;
-        machine.follow(sync.durable());
+        let sync = Syncer::start(wal.clone(), mark, found, Arc::clone(&space)).map_err(unusable)?;
+        machine.follow(sync.durable(), space);
         Ok(Self { log: LogStore::new(wal, sync), machine })
     }
 }
@@ -153,7 +158,9 @@ fn open_machine(folder: &Path, wal: &Wal, snapshots: &Arc<Snapshots>) -> Result<
     let snapshot = snapshots.current().and_then(|(meta, _)| meta.last_log_id);
     let machine = match open() {
         Ok(machine) => machine,
-        Err(fault) if fault.is_in_use() || fault.is_of_another_version() => return Err(fault),
+        Err(fault) if fault.is_in_use() || fault.is_of_another_version() || fault.is_of_the_disk() => {
+            return Err(fault);
+        }
         Err(fault) => {
             check::covers(wal, None, snapshot)
                 .map_err(|uncovered| StorageFault::Inconsistent(format!("{fault}, and {uncovered}")))?;
@@ -192,6 +199,17 @@ impl StorageFault {
         match self {
             Self::Io(error) | Self::Sled(sled::Error::Io(error)) => {
                 error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+            }
+            Self::Sled(_) | Self::Record(_) | Self::Row(_) | Self::Inconsistent(_) => false,
+        }
+    }
+
+    /// Whether the disk does not let us, which says nothing about what is on it.
+    fn is_of_the_disk(&self) -> bool {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            Self::Io(error) | Self::Sled(sled::Error::Io(error)) => {
+                matches!(error.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
             }
             Self::Sled(_) | Self::Record(_) | Self::Row(_) | Self::Inconsistent(_) => false,
         }

@@ -244,6 +244,7 @@ impl Admin {
                     format!("node {node} is the last one that is up; without it there is no cluster")
                 }
                 ProposeError::Rejected(rejection) => rejection.to_string(),
+                full @ ProposeError::StorageFull { .. } => full.to_string(),
                 ProposeError::Unavailable { .. } if Instant::now() < until => continue,
                 ProposeError::Unavailable { .. } => {
                     "no majority of the members answers; a node can be removed once one does".to_owned()

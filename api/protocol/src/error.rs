@@ -73,6 +73,8 @@ pub enum ErrorCode {
     AccessDenied,
     /// No quorum answered; try again.
     NoQuorum,
+    /// A node's disk is nearly full; what changes nothing goes on.
+    InsufficientStorage,
     /// Too many requests.
     RateLimitExceeded,
     /// This node takes no more sessions.

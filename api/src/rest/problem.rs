@@ -74,6 +74,8 @@ codes! {
     PayloadTooLarge = PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "The body is too large";
     /// Not JSON by its content type.
     UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "The body must be JSON";
+    /// A node's disk is nearly full.
+    InsufficientStorage = INSUFFICIENT_STORAGE, "INSUFFICIENT_STORAGE", "The cluster has no room to keep this";
     /// No quorum answered.
     NoQuorum = SERVICE_UNAVAILABLE, "NO_QUORUM", "The cluster can't agree right now";
     /// Our fault.
@@ -181,6 +183,7 @@ impl From<ProposeError> for Problem {
         match error {
             ProposeError::Rejected(rejection) => rejection.into(),
             ProposeError::Unavailable { retry_after } => Self::no_quorum(retry_after),
+            full @ ProposeError::StorageFull { .. } => Self::new(Code::InsufficientStorage, full.to_string()),
         }
     }
 }

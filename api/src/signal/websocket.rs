@@ -254,8 +254,9 @@ impl Connection {
         let command = Command::CloseSession { meeting, participant, session, left };
         for _ in 0..CLOSE_ATTEMPTS {
             match self.app.directory().propose(Some(meeting), command.clone()).await {
-                // Refused: the session is no longer the participant's, so there is nothing to close.
-                Ok(_) | Err(ProposeError::Rejected(_)) => return,
+                // Refused: the session is no longer the participant's, so there is nothing to close. Closing one needs
+                // no room, so a full disk is none of its reasons.
+                Ok(_) | Err(ProposeError::Rejected(_) | ProposeError::StorageFull { .. }) => return,
                 Err(ProposeError::Unavailable { retry_after }) => tokio::time::sleep(retry_after).await,
             }
         }

@@ -27,6 +27,7 @@ pub(super) fn propose_error(fault: &ProposeError) -> ProtocolError {
             ..error(ErrorCode::NoQuorum, "no quorum of nodes answers; try again")
         },
         ProposeError::Rejected(rejection) => rejected(*rejection),
+        full @ ProposeError::StorageFull { .. } => error(ErrorCode::InsufficientStorage, full.to_string()),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::directory::{Directory, ProposeError};
 use crate::model::{NodeAddresses, NodeId, NodeStatus};
 use crate::state::{Applied, Command, State};
-use crate::store::{Snapshots, Store, StoreError, View};
+use crate::store::{Snapshots, Space, Store, StoreError, View};
 
 /// What a member is started with.
 pub struct Options {
@@ -87,6 +87,7 @@ pub struct RaftNode {
     pub(super) view: Arc<View>,
     pub(super) clock: Clock,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) space: Arc<Space>,
     pub(super) network: Network,
     /// A snapshot that is coming in.
     pub(super) incoming: tokio::sync::Mutex<Option<Incoming>>,
@@ -112,7 +113,7 @@ impl RaftNode {
         let opened = tokio::task::spawn_blocking(move || Store::open(&data_dir, id)).await;
         let Store { log, machine } = opened.map_err(|error| StartError::Raft(error.to_string()))??;
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
-        let (view, snapshots) = (machine.view(), machine.snapshots());
+        let (view, snapshots, space) = (machine.view(), machine.snapshots(), machine.space());
         let first = rand::rng().random::<u32>();
         let transfers = Arc::new(AtomicU64::new(u64::from(first) << 16));
         let network = Network { rpc, view: Arc::clone(&view), transfers };
@@ -123,6 +124,7 @@ impl RaftNode {
             view,
             clock,
             snapshots,
+            space,
             network,
             incoming: tokio::sync::Mutex::new(None),
             heard: Mutex::new(None),

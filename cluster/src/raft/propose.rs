@@ -48,8 +48,11 @@ impl RaftNode {
         if encoded_size(&proposal) > PROPOSAL_MAX {
             return Err(ProposeError::Rejected(Rejection::TooLarge));
         }
+        if let Some(ProposeReply::StorageFull { node, folder }) = self.without_room(&proposal.command) {
+            return Err(ProposeError::StorageFull { node, folder });
+        }
         let deadline = self.deadline();
-        let (revision, applied) = self.agree(proposal, deadline).await.ok_or(UNAVAILABLE)?;
+        let (revision, applied) = self.agree(proposal, deadline).await?;
         match applied {
             // Our epoch passed while this was under way; whether an earlier attempt was applied can't be known.
             Applied::Rejected(Rejection::ProposalExpired) => return Err(UNAVAILABLE),
@@ -62,7 +65,7 @@ impl RaftNode {
     }
 
     /// Asks whoever leads until someone answers.
-    async fn agree(&self, proposal: Proposal, deadline: Instant) -> Option<(u64, Applied)> {
+    async fn agree(&self, proposal: Proposal, deadline: Instant) -> Result<(u64, Applied), ProposeError> {
         let mut hint = None;
         while Instant::now() < deadline {
             let leader = hint.take().or_else(|| self.leader());
@@ -75,16 +78,26 @@ impl RaftNode {
                 },
             };
             match reply {
-                ProposeReply::Written { revision, applied } => return Some((revision, applied)),
+                ProposeReply::Written { revision, applied } => return Ok((revision, applied)),
+                ProposeReply::StorageFull { node, folder } => return Err(ProposeError::StorageFull { node, folder }),
                 ProposeReply::NotLeader { leader: Some(next) } if Some(next) != leader => hint = Some(next),
                 ProposeReply::NotLeader { .. } | ProposeReply::Unavailable => self.pause(deadline).await,
             }
         }
-        None
+        Err(UNAVAILABLE)
+    }
+
+    /// The refusal of a command that would need room, if there is hardly any.
+    fn without_room(&self, command: &Command) -> Option<ProposeReply> {
+        let folder = if makes_room(command) { None } else { self.space.full() };
+        folder.map(|folder| ProposeReply::StorageFull { node: self.id, folder: folder.display().to_string() })
     }
 
     /// Proposes on this node, if it leads; stamped with this node's time.
     pub(super) async fn write(&self, mut proposal: Proposal, deadline: Instant) -> ProposeReply {
+        if let Some(refused) = self.without_room(&proposal.command) {
+            return refused;
+        }
         proposal.time = self.clock.now();
         let written = timeout_at(deadline, self.raft.client_write(proposal)).await;
         match written {
@@ -138,6 +151,25 @@ impl RaftNode {
     fn name(&self, registers: bool) -> ProposalId {
         let epoch = if registers { 0 } else { self.epoch() };
         ProposalId { proposer: self.id, epoch, sequence: self.next_sequence() }
+    }
+}
+
+/// Whether a command is taken though the disk is nearly full: it ends something, or keeps the cluster in order.
+const fn makes_room(command: &Command) -> bool {
+    match command {
+        Command::RegisterNode { .. }
+        | Command::NodeDown { .. }
+        | Command::RemoveNode { .. }
+        | Command::EndMeeting { .. }
+        | Command::DeleteMeeting { .. }
+        | Command::CloseSession { .. } => true,
+        Command::AdmitNode { .. }
+        | Command::CreateMeeting(_)
+        | Command::UpdateMeeting { .. }
+        | Command::StartMeeting { .. }
+        | Command::JoinMeeting { .. }
+        | Command::OpenSession { .. }
+        | Command::PublishTracks { .. } => false,
     }
 }
 

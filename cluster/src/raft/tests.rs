@@ -1,6 +1,7 @@
 //! Clusters of members in one process, over a mesh in memory.
 
 mod agree;
+mod full_disk;
 mod mesh;
 mod recover;
 

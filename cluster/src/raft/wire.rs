@@ -106,6 +106,8 @@ pub(super) enum ProposeReply {
     NotLeader { leader: Option<NodeId> },
     /// The leader could not finish it; it may still be applied.
     Unavailable,
+    /// The leader's disk is nearly full.
+    StorageFull { node: NodeId, folder: String },
 }
 
 /// The answer to the question how far a linearizable read has to wait.

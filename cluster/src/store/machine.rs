@@ -19,6 +19,7 @@ use super::StorageFault;
 use super::fingerprint::{Fingerprints, Taker};
 use super::rows::Rows;
 use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
+use super::space::Space;
 use super::sync::Durable;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::record::{decode, encode_value};
@@ -82,6 +83,7 @@ pub(crate) struct StateMachine {
     taker: Taker,
     /// How far the log is durable; what is applied waits for it before it is written.
     durable: Option<Durable>,
+    space: Arc<Space>,
 }
 
 impl StateMachine {
@@ -94,7 +96,8 @@ impl StateMachine {
             fingerprints: taker.subscribe(),
         };
         let (view, membership) = (Arc::new(view), StoredMembership::default());
-        let mut machine = Self { rows, snapshots, view, applied: None, membership, taker, durable: None };
+        let (applied, durable, space) = (None, None, Arc::new(Space::endless()));
+        let mut machine = Self { rows, snapshots, view, applied, membership, taker, durable, space };
         if let Some(name) = machine.rows.installing()? {
             let (_, file) = machine
                 .snapshots
@@ -112,8 +115,14 @@ impl StateMachine {
 
     /// Has rows wait until the log is durable up to their entry: the applied state is synced at times of its own, and
     /// must not be on disk without the log that led to it.
-    pub(super) fn follow(&mut self, durable: Durable) {
+    pub(super) fn follow(&mut self, durable: Durable, space: Arc<Space>) {
         self.durable = Some(durable);
+        self.space = space;
+    }
+
+    /// The room that the store has.
+    pub(crate) fn space(&self) -> Arc<Space> {
+        Arc::clone(&self.space)
     }
 
     /// The last applied log id.

@@ -18,6 +18,7 @@ use openraft::storage::IOFlushed;
 use tokio::sync::{oneshot, watch};
 
 use super::mark::{Mark, MarkFile, VoteMark};
+use super::space::Space;
 use super::wal::Wal;
 use crate::raft::types::TypeConfig;
 
@@ -30,6 +31,9 @@ const BATCH: usize = 1024;
 /// For how long the mark's file may lag behind the log on disk. The log is durable by itself; the mark is there to tell
 /// when a part of it got lost later, so a second sync before each answer would buy little and cost half the writes.
 const MARK_LAG: Duration = Duration::from_millis(20);
+
+/// How often the room on the disk is looked at when nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Whom to answer once a request is durable.
 enum Answer {
@@ -73,13 +77,13 @@ pub(super) struct Syncer {
 
 impl Syncer {
     /// Starts the thread for a log whose end and vote are `mark`.
-    pub(super) fn start(wal: Wal, mut mark_file: MarkFile, mark: Mark) -> io::Result<Self> {
+    pub(super) fn start(wal: Wal, mut mark_file: MarkFile, mark: Mark, space: Arc<Space>) -> io::Result<Self> {
         mark_file.write(mark)?;
         mark_file.sync()?;
         let (queue, requests) = sync_channel(QUEUE);
         let (ends, end) = watch::channel(Ok(mark.end));
         let durable = Durable { appended: Arc::new(AtomicU64::new(mark.end)), end };
-        let worker = Worker { wal, mark_file, mark, mark_synced: now(), ends, failed: None };
+        let worker = Worker { wal, mark_file, mark, mark_synced: now(), space, ends, failed: None };
         thread::Builder::new().name("raft-fsync".to_owned()).spawn(move || worker.run(&requests))?;
         Ok(Self { queue, durable })
     }
@@ -166,6 +170,7 @@ struct Worker {
     mark: Mark,
     /// When the mark's file was last synced.
     mark_synced: Instant,
+    space: Arc<Space>,
     ends: watch::Sender<Result<u64, Failure>>,
     failed: Option<Failure>,
 }
@@ -173,10 +178,11 @@ struct Worker {
 impl Worker {
     fn run(mut self, requests: &Receiver<Request>) {
         loop {
-            let pause = if self.mark_file.is_synced() { Duration::MAX } else { MARK_LAG };
+            let pause = if self.mark_file.is_synced() { LOOK_EVERY } else { MARK_LAG };
             let first = match requests.recv_timeout(pause) {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.space.full();
                     self.carry_out(Self::sync_mark).unwrap_or_default();
                     continue;
                 }
@@ -207,6 +213,8 @@ impl Worker {
     }
 
     fn sync(&mut self, batch: &[Request]) -> io::Result<()> {
+        // Makes room, should there be none.
+        let _ = self.space.full();
         self.wal.sync()?;
         let mut mark = self.mark;
         let mut at_once = false;

@@ -219,7 +219,7 @@ async fn cut_power(care: Care, cuts: u64, seed: u64, tally: &mut Tally) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let mut tally = Tally::default();
-    let cuts = rounds(500);
+    let cuts = rounds(250);
     for part in 0..cuts.div_ceil(125) {
         cut_power(Care::Full, 125.min(cuts - part * 125), seed() + part, &mut tally).await;
     }
@@ -241,7 +241,7 @@ async fn a_store_that_does_not_wait_for_its_syncs_is_found_out() {
 async fn a_killed_process_loses_nothing_that_was_acknowledged() {
     let mut tally = Tally::default();
     let mut random = SmallRng::seed_from_u64(seed());
-    let kills = rounds(60);
+    let kills = rounds(40);
     let mut acknowledged = 0;
     for part in 0..kills.div_ceil(20) {
         let folder = tempfile::tempdir().expect("a folder");
