@@ -102,7 +102,9 @@ impl StateMachine {
             let (_, file) = machine
                 .snapshots
                 .current()
-                .filter(|(_, file)| file.path.file_name().is_some_and(|current| *current == *name))
+                // A newer one, by name as by index, holds all that this one did: the end of the installation had not
+                // reached the disk.
+                .filter(|(_, file)| file.path.file_name().is_some_and(|current| *current >= *name))
                 .ok_or_else(|| {
                     StorageFault::Inconsistent(format!("snapshot {name} was to be installed and is gone"))
                 })?;
