@@ -28,13 +28,13 @@ pub use command::{Applied, Command, MeetingPatch, NewMeeting, Proposal, Proposal
 pub use digest::Digest;
 pub use event::{Event, EventKind};
 pub use outbox::OUTBOX_CAP;
-pub use repeats::REPEATS_CAP;
+pub use repeats::{Outcome, REPEATS_CAP};
 pub use rows::RowError;
 pub(crate) use rows::{Change, Row};
 
 use crate::model::{Meeting, MeetingId, Node, NodeId, Participant, ParticipantId, Room, RoomId, Timestamp, UserId};
 use index::Index;
-use repeats::{Outcome, Proposer};
+use repeats::Proposer;
 
 /// Everything the cluster agrees on.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -20,7 +20,7 @@ use super::wire::{Kind, ProposeReply, decode_reply, encode_request};
 use crate::directory::{ProposeError, Written};
 use crate::model::NodeId;
 use crate::record::{VALUE_MAX, encoded_size};
-use crate::state::{Applied, Command, Proposal, ProposalId, Rejection};
+use crate::state::{Applied, Command, Outcome, Proposal, ProposalId, Rejection};
 
 /// For how long a call is tried. An election after a crash of the leader fits.
 const CALL_TIME: Duration = Duration::from_secs(2);
@@ -101,7 +101,10 @@ impl RaftNode {
         proposal.time = self.clock.now();
         let written = timeout_at(deadline, self.raft.client_write(proposal)).await;
         match written {
-            Ok(Ok(response)) => ProposeReply::Written { revision: response.log_id.index(), applied: response.data },
+            Ok(Ok(response)) => {
+                let Outcome { revision, applied } = response.data;
+                ProposeReply::Written { revision, applied }
+            }
             Ok(Err(RaftError::APIError(error))) => not_written(error),
             Ok(Err(RaftError::Fatal(_))) | Err(_) => ProposeReply::Unavailable,
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::model::NodeId;
-use crate::state::{Applied, Proposal};
+use crate::state::{Outcome, Proposal};
 use crate::store::StateMachine;
 
 /// A member as the membership records it.
@@ -20,7 +20,7 @@ openraft::declare_raft_types!(
     /// What our Raft group is made of.
     pub(crate) TypeConfig:
         D = Proposal,
-        R = Applied,
+        R = Outcome,
         NodeId = NodeId,
         Node = Member,
 );

@@ -26,11 +26,13 @@ pub(super) struct Proposer {
     pub(super) held: u32,
 }
 
-/// What came of one proposal.
+/// What came of one proposal: the answer that every repeat gets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Outcome {
-    /// The answer that every repeat gets.
-    pub(super) applied: Applied,
+pub struct Outcome {
+    /// The index of the entry that took effect. A repeat has one of its own, later and without effect.
+    pub revision: u64,
+    /// What it did.
+    pub applied: Applied,
 }
 
 impl State {
@@ -49,6 +51,12 @@ impl State {
         self.outcomes.get(&(proposer, sequence)).map(|outcome| outcome.applied.clone())
     }
 
+    /// What came of a proposal that was just applied: at the entry of its first attempt, should this have been a repeat.
+    pub(crate) fn outcome(&self, id: ProposalId, applied: Applied) -> Outcome {
+        let first = self.outcomes.get(&(id.proposer, id.sequence)).filter(|first| first.applied == applied);
+        Outcome { revision: first.map_or(self.revision, |first| first.revision), applied }
+    }
+
     /// Remembers what came of a new proposal.
     pub(super) fn remember(&mut self, id: ProposalId, applied: &Applied) {
         if id.epoch == 0 {
@@ -58,7 +66,8 @@ impl State {
         if known.epoch != id.epoch {
             return; // The proposal itself began a new epoch: the old one's repeats are expired now.
         }
-        self.outcomes.insert((id.proposer, id.sequence), Outcome { applied: applied.clone() });
+        let outcome = Outcome { revision: self.revision, applied: applied.clone() };
+        self.outcomes.insert((id.proposer, id.sequence), outcome);
         known.held += 1;
         while known.held > REPEATS_CAP {
             let Some(oldest) = self.sequences(id.proposer).next() else { break };

@@ -23,7 +23,7 @@ use super::space::Space;
 use super::sync::Durable;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::record::{decode, encode_value};
-use crate::state::{Applied, Change, State};
+use crate::state::{Applied, Change, Outcome, State};
 
 /// Row of the last applied log id. The rows of the state begin with their table, 1 or more.
 pub(crate) const APPLIED: &[u8] = b"\0applied";
@@ -199,21 +199,24 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let index = entry.log_id.index();
-            let applied = match entry.payload {
-                EntryPayload::Normal(proposal) => state.apply(index, &proposal),
+            let outcome = match entry.payload {
+                EntryPayload::Normal(proposal) => {
+                    let applied = state.apply(index, &proposal);
+                    state.outcome(proposal.id, applied)
+                }
                 EntryPayload::Blank => {
                     state.advance(index);
-                    Applied::Done
+                    Outcome { revision: index, applied: Applied::Done }
                 }
                 EntryPayload::Membership(membership) => {
                     state.advance(index);
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);
-                    Applied::Done
+                    Outcome { revision: index, applied: Applied::Done }
                 }
             };
             self.applied = Some(entry.log_id);
             self.taker.look(&state).map_err(StorageFault::from)?;
-            answers.extend(responder.map(|responder| (responder, applied)));
+            answers.extend(responder.map(|responder| (responder, outcome)));
         }
         let changes = state.changes_since(&old).map_err(StorageFault::from)?;
         if let (Some(durable), Some(applied)) = (&mut self.durable, &self.applied) {
@@ -221,8 +224,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         }
         self.write(changes)?;
         self.view.show(state);
-        for (responder, applied) in answers {
-            responder.send(applied);
+        for (responder, outcome) in answers {
+            responder.send(outcome);
         }
         Ok(())
     }

@@ -65,8 +65,9 @@ async fn a_proposal_whose_answers_get_lost_is_applied_once() {
     cluster.mesh.lose_answers(2);
     let written = follower.propose(None, create(1)).await.expect("writes in the end");
     assert_eq!(written.applied, Applied::Done, "a second application would have said that the id is taken");
-    let record = cluster.node(leader).read_linearizable().await.expect("reads");
-    assert!(record.meeting(meeting(1)).expect("there").revision < written.revision, "it was sent more than once");
+    let state = cluster.node(leader).read_linearizable().await.expect("reads");
+    assert_eq!(state.meeting(meeting(1)).expect("there").revision, written.revision, "when it took effect");
+    assert!(state.revision() > written.revision, "it was sent more than once");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

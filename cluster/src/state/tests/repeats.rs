@@ -19,6 +19,20 @@ fn a_repeat_gets_the_first_outcome() {
 }
 
 #[test]
+fn a_repeat_names_the_entry_that_took_effect() {
+    let mut log = Log::with_node();
+    let epoch = log.epoch(1);
+    let create = Command::CreateMeeting(Box::new(new_meeting(1)));
+    let made = log.run_as(id(epoch, 40), create.clone());
+    let first = log.state.outcome(id(epoch, 40), made);
+    assert_eq!(first.revision, log.state.revision());
+    log.run_as(id(epoch, 41), Command::StartMeeting { meeting: meeting(1) });
+    let again = log.run_as(id(epoch, 40), create);
+    assert_eq!(log.state.outcome(id(epoch, 40), again), first);
+    assert!(first.revision < log.state.revision());
+}
+
+#[test]
 fn a_repeated_registration_gets_the_same_epoch() {
     let mut log = Log::default();
     let first = log.run_as(id(0, 12), register(1));
