@@ -1,7 +1,5 @@
 //! A node whose disk is full, on a small file system of its own.
 
-#![expect(clippy::disallowed_methods, reason = "the child process is told by its environment where the file system is")]
-
 use std::env;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
