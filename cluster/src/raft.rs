@@ -5,19 +5,20 @@
 //! stay inside this module and the store.
 
 mod compare;
-mod config;
+pub(crate) mod config;
 mod network;
 mod node;
 mod propose;
 mod read;
 mod receive;
 mod rpc;
+pub(crate) mod runtime;
 mod serve;
 mod transfer;
 pub(crate) mod types;
 mod upkeep;
 mod voters;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

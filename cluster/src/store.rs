@@ -44,6 +44,11 @@ pub(crate) use log::LogStore;
 pub(crate) use machine::{StateMachine, View};
 pub(crate) use snapshot::{SnapshotFile, Snapshots, Upload};
 pub(crate) use space::Space;
+#[cfg(feature = "simulation")]
+pub(crate) use {
+    machine::{APPLIED, MEMBER},
+    rows::Rows,
+};
 
 use crate::model::NodeId;
 use crate::record::RecordError;

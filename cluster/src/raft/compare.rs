@@ -9,9 +9,9 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, interval};
 
 use super::node::RaftNode;
+use super::runtime::{now, sleep_until};
 use super::wire::{Kind, decode_reply, encode_request};
 use crate::model::NodeId;
 use crate::state::Digest;
@@ -29,12 +29,13 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 pub(super) async fn run(node: Weak<RaftNode>, mut taken: watch::Receiver<Fingerprints>) {
     while taken.changed().await.is_ok() {
         let Some((index, digest)) = taken.borrow_and_update().back().copied() else { continue };
-        let mut asks = interval(ASK_AGAIN);
-        let deadline = Instant::now() + GIVE_UP_AFTER;
+        let mut next = now();
+        let deadline = next + GIVE_UP_AFTER;
         let mut said = BTreeMap::new();
         // A newer one replaces this question; the loop comes back for it.
-        while !taken.has_changed().unwrap_or(true) && Instant::now() < deadline {
-            asks.tick().await;
+        while !taken.has_changed().unwrap_or(true) && now() < deadline {
+            sleep_until(next).await;
+            next = now() + ASK_AGAIN;
             let Some(node) = node.upgrade() else { return };
             if node.ask_others(index, &mut said).await {
                 break;

@@ -31,7 +31,7 @@ const APPEND_ENTRIES: u64 = 256;
 /// Proposals and other calls that may wait for openraft's core.
 const QUEUE: u64 = 8192;
 
-pub(super) fn config() -> Result<Config, ConfigError> {
+pub(crate) fn config() -> Result<Config, ConfigError> {
     Config {
         cluster_name: "plenary".to_owned(),
         heartbeat_interval: millis(HEARTBEAT),

@@ -8,25 +8,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::Config;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::metrics::RaftMetrics;
+use openraft::storage::RaftLogStorage;
 use parking_lot::Mutex;
-use rand::RngExt;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::config::config;
 use super::network::Network;
 use super::receive::Incoming;
+use super::runtime::{Instant, Tasks, blocking, random};
 use super::types::{Member, Raft, TypeConfig};
 use super::{Rpc, RpcError, compare, upkeep};
 use crate::clock::Clock;
 use crate::directory::{Directory, ProposeError};
 use crate::model::{NodeAddresses, NodeId, NodeStatus};
 use crate::state::{Applied, Command, State};
-use crate::store::{Snapshots, Space, Store, StoreError, View};
+use crate::store::{Snapshots, Space, StateMachine, Store, StoreError, View};
 
 /// What a member is started with.
 pub struct Options {
@@ -100,7 +100,7 @@ pub struct RaftNode {
     sequence: AtomicU64,
     /// Why this member must not go on, once there is a reason beside Raft's own.
     pub(super) unfit: watch::Sender<Option<String>>,
-    tasks: Mutex<JoinSet<()>>,
+    tasks: Mutex<Tasks>,
 }
 
 impl RaftNode {
@@ -109,12 +109,24 @@ impl RaftNode {
     /// # Errors
     /// [`StartError`] when the store is damaged or in use.
     pub async fn start(options: Options) -> Result<Arc<Self>, StartError> {
-        let Options { id, data_dir, control_address, clock, rpc } = options;
-        let opened = tokio::task::spawn_blocking(move || Store::open(&data_dir, id)).await;
-        let Store { log, machine } = opened.map_err(|error| StartError::Raft(error.to_string()))??;
+        let (id, data_dir) = (options.id, options.data_dir.clone());
+        let opened = blocking(move || Store::open(&data_dir, id)).await;
+        let Store { log, machine } =
+            opened.ok_or_else(|| StartError::Raft("opening the store was cut short".to_owned()))??;
         let config = config().map_err(|error| StartError::Raft(error.to_string()))?;
+        Self::start_on(options, config, log, machine).await
+    }
+
+    /// Starts to take part with what an opened store holds.
+    pub(crate) async fn start_on(
+        options: Options,
+        config: Config,
+        log: impl RaftLogStorage<TypeConfig>,
+        machine: StateMachine,
+    ) -> Result<Arc<Self>, StartError> {
+        let Options { id, data_dir: _, control_address, clock, rpc } = options;
         let (view, snapshots, space) = (machine.view(), machine.snapshots(), machine.space());
-        let first = rand::rng().random::<u32>();
+        let first = random();
         let transfers = Arc::new(AtomicU64::new(u64::from(first) << 16));
         let network = Network { rpc, view: Arc::clone(&view), transfers };
         let raft = Raft::new(id, Arc::new(config), network.clone(), log, machine).await;
@@ -132,7 +144,7 @@ impl RaftNode {
             epoch: AtomicU64::new(0),
             sequence: AtomicU64::new(u64::from(first) << 16),
             unfit: watch::Sender::new(None),
-            tasks: Mutex::new(JoinSet::new()),
+            tasks: Mutex::new(Tasks::new()),
         });
         node.tasks.lock().spawn(upkeep::run(Arc::downgrade(&node)));
         node.tasks.lock().spawn(compare::run(Arc::downgrade(&node), node.view.fingerprints()));
@@ -266,7 +278,7 @@ impl RaftNode {
         self.view.state()
     }
 
-    pub(super) fn with_metrics<T>(&self, read: impl FnOnce(&RaftMetrics<TypeConfig>) -> T) -> T {
+    pub(crate) fn with_metrics<T>(&self, read: impl FnOnce(&RaftMetrics<TypeConfig>) -> T) -> T {
         read(&self.raft.metrics().borrow_watched())
     }
 

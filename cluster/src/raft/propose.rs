@@ -11,10 +11,9 @@
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
-use rand::RngExt;
-use tokio::time::{Instant, timeout_at};
 
 use super::node::RaftNode;
+use super::runtime::{Instant, left_until, now, random_below, timeout_at};
 use super::types::TypeConfig;
 use super::wire::{Kind, ProposeReply, decode_reply, encode_request};
 use crate::directory::{ProposeError, Written};
@@ -55,19 +54,25 @@ impl RaftNode {
         let (revision, applied) = self.agree(proposal, deadline).await?;
         match applied {
             // Our epoch passed while this was under way; whether an earlier attempt was applied can't be known.
-            Applied::Rejected(Rejection::ProposalExpired) => return Err(UNAVAILABLE),
+            Applied::Rejected(Rejection::ProposalExpired) if !planted!(UnknownReportedRefused) => {
+                return Err(UNAVAILABLE);
+            }
             Applied::Rejected(rejection) => return Err(ProposeError::Rejected(rejection)),
             Applied::Registered { epoch } if registers => self.set_epoch(epoch),
             Applied::Done | Applied::Admitted { .. } | Applied::Registered { .. } | Applied::Joined { .. } => {}
         }
-        self.wait_applied(revision, deadline).await.ok_or(UNAVAILABLE)?;
+        let upto = if planted!(AnswerBeforeApply) { 0 } else { revision };
+        self.wait_applied(upto, deadline).await.ok_or(UNAVAILABLE)?;
         Ok(Written { revision, applied })
     }
 
     /// Asks whoever leads until someone answers.
-    async fn agree(&self, proposal: Proposal, deadline: Instant) -> Result<(u64, Applied), ProposeError> {
+    async fn agree(&self, mut proposal: Proposal, deadline: Instant) -> Result<(u64, Applied), ProposeError> {
         let mut hint = None;
-        while Instant::now() < deadline {
+        while now() < deadline {
+            if planted!(RetryUnderNewName) {
+                proposal.id.sequence = self.next_sequence();
+            }
             let leader = hint.take().or_else(|| self.leader());
             let reply = match leader {
                 Some(leader) if leader == self.id => self.write(proposal.clone(), deadline).await,
@@ -112,7 +117,7 @@ impl RaftNode {
 
     async fn forward(&self, leader: NodeId, proposal: &Proposal, deadline: Instant) -> ProposeReply {
         let Ok(request) = encode_request(Kind::Propose, proposal) else { return ProposeReply::Unavailable };
-        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_TIME);
+        let left = left_until(deadline).min(ATTEMPT_TIME);
         match self.call(leader, request, left).await {
             Ok(reply) => decode_reply(&reply).unwrap_or(ProposeReply::Unavailable),
             Err(error) => {
@@ -124,7 +129,7 @@ impl RaftNode {
 
     /// Waits until the leader changes, or a little.
     pub(super) async fn pause(&self, deadline: Instant) {
-        let until = deadline.min(Instant::now() + PAUSE);
+        let until = deadline.min(now() + PAUSE);
         let mut metrics = self.raft.server_metrics();
         let before = self.leader();
         let changed = async {
@@ -137,7 +142,7 @@ impl RaftNode {
 
     /// When a call that begins now has to be answered.
     pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + CALL_TIME
+        now() + CALL_TIME
     }
 
     /// A member that may know the leader, at random.
@@ -146,8 +151,7 @@ impl RaftNode {
             metrics.membership_config.membership().nodes().map(|(id, _)| *id).collect::<Vec<_>>()
         });
         others.retain(|id| *id != self.id);
-        let choice = rand::rng().random_range(0..others.len().max(1));
-        others.get(choice).copied()
+        others.get(random_below(others.len())).copied()
     }
 
     /// The id of a new proposal. A registration begins an epoch, so it can't be of one.

@@ -7,11 +7,11 @@ use futures_util::future::{BoxFuture, FutureExt};
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Instant as _, ReadPolicy};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
 
 use super::config::{ELECTION_MAX, HEARTBEAT};
 use super::node::RaftNode;
 use super::propose::RETRY_AFTER;
+use super::runtime::{Instant, left_until, now, timeout_at};
 use super::wire::{Kind, ReadIndexReply, decode_reply, encode_request};
 use crate::directory::{Directory, ProposeError, RaftStatus, ReadError, Written};
 use crate::model::{MeetingId, NodeId};
@@ -34,7 +34,7 @@ impl RaftNode {
     async fn linearizable(&self) -> Option<Arc<State>> {
         let deadline = self.deadline();
         let mut hint = None;
-        while Instant::now() < deadline {
+        while now() < deadline {
             let leader = hint.take().or_else(|| self.leader());
             let reply = match leader.or_else(|| self.someone()) {
                 Some(leader) if leader == self.id => self.read_index(deadline).await,
@@ -52,6 +52,9 @@ impl RaftNode {
 
     /// How far a linearizable read has to wait, if this node leads: a quorum says that nobody else does.
     pub(super) async fn read_index(&self, deadline: Instant) -> ReadIndexReply {
+        if planted!(StaleRead) && self.leader() == Some(self.id) {
+            return ReadIndexReply::Index(self.read_state().revision());
+        }
         match timeout_at(deadline, self.raft.get_read_linearizer(ReadPolicy::ReadIndex)).await {
             Ok(Ok(linearizer)) => ReadIndexReply::Index(linearizer.read_log_id().index()),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)))) => {
@@ -65,7 +68,7 @@ impl RaftNode {
 
     async fn ask_read_index(&self, leader: NodeId, deadline: Instant) -> ReadIndexReply {
         let Ok(request) = encode_request(Kind::ReadIndex, &()) else { return ReadIndexReply::Unavailable };
-        let left = deadline.saturating_duration_since(Instant::now()).min(ATTEMPT_TIME);
+        let left = left_until(deadline).min(ATTEMPT_TIME);
         match self.call(leader, request, left).await {
             Ok(reply) => decode_reply(&reply).unwrap_or(ReadIndexReply::Unavailable),
             Err(_) => ReadIndexReply::Unavailable,
@@ -97,6 +100,7 @@ impl Directory for RaftNode {
     }
 
     fn read_at_least(&self, revision: u64) -> BoxFuture<'_, Result<Arc<State>, ReadError>> {
+        let revision = if planted!(ReadDoesNotWait) { 0 } else { revision };
         async move { self.wait_applied(revision, self.deadline()).await.ok_or(UNAVAILABLE) }.boxed()
     }
 

@@ -3,6 +3,7 @@
 use openraft::storage::Snapshot;
 
 use super::node::RaftNode;
+use super::runtime::blocking;
 use super::types::SnapshotMeta;
 use super::wire::{ChunkReply, SnapshotChunk};
 use crate::model::NodeId;
@@ -55,10 +56,10 @@ impl RaftNode {
 
 /// Makes the file durable and reads it once: only a whole snapshot is installed.
 async fn finish(upload: Upload, meta: SnapshotMeta) -> Result<SnapshotFile, String> {
-    let finished = tokio::task::spawn_blocking(move || {
+    let finished = blocking(move || {
         let file = upload.finish(&meta).map_err(|error| error.to_string())?;
         Snapshots::verify(&file, &meta).map_err(|error| error.to_string())?;
         Ok(file)
     });
-    finished.await.map_err(|error| error.to_string())?
+    finished.await.unwrap_or_else(|| Err("finishing the snapshot was cut short".to_owned()))
 }

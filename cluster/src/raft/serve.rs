@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::node::RaftNode;
+use super::runtime::now;
 use super::wire::{Kind, WireError, decode, encode_reply, split_request};
 use crate::model::NodeId;
 use crate::state::{Proposal, Standing};
@@ -58,11 +58,16 @@ impl RaftNode {
     /// down.
     fn knows(&self, node: NodeId) -> bool {
         let member = self.with_metrics(|metrics| metrics.membership_config.membership().get_node(&node).is_some());
-        member || matches!(self.read_state().standing(node), Standing::Member | Standing::NotKnownYet)
+        member
+            || match self.read_state().standing(node) {
+                Standing::Member => true,
+                Standing::NotKnownYet => !planted!(StrangerRefused),
+                Standing::Removed | Standing::Stranger => false,
+            }
     }
 
     fn heard(&self) {
-        *self.heard.lock() = Some(Instant::now());
+        *self.heard.lock() = Some(now());
     }
 }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::RaftMetrics;
-use tokio::time::{Instant, timeout_at};
 
 use super::node::RaftNode;
+use super::runtime::timeout;
 use super::types::TypeConfig;
 use super::upkeep::is_ready;
 use super::wire::{HandOverReply, Kind, decode_reply, encode_request};
@@ -81,7 +81,7 @@ impl RaftNode {
             }
             true
         };
-        timeout_at(Instant::now() + TAKEN_WITHIN, taken).await.unwrap_or(false)
+        timeout(TAKEN_WITHIN, taken).await.unwrap_or(false)
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant as _};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::node::RaftNode;
+use super::runtime::{Instant, now, sleep_until, timeout};
 use super::types::{Member, TypeConfig};
 use super::voters::{self, Candidate, Standing};
 use crate::directory::Directory;
@@ -47,11 +47,11 @@ const GIVEN_UP_AFTER_MS: i64 = 30_000;
 const GIVEN_UP_AT_ONCE: usize = 32;
 
 pub(super) async fn run(node: Weak<RaftNode>) {
-    let mut turns = interval(TURN);
-    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::default();
+    let mut next = now();
     loop {
-        turns.tick().await;
+        sleep_until(next).await;
+        next = now() + TURN;
         let Some(node) = node.upgrade() else { return };
         node.turn(&mut watch).await;
     }
@@ -72,7 +72,7 @@ struct Watch {
 impl Watch {
     /// Notes a turn; says how long this node has been a watchful leader.
     fn note(&mut self, now: Instant, leads: bool) -> Option<Instant> {
-        let late = self.last_turn.is_none_or(|last| now.duration_since(last) > LATE);
+        let late = self.last_turn.is_none_or(|last| now.saturating_duration_since(last) > LATE);
         self.last_turn = Some(now);
         if !leads {
             self.since = None;
@@ -89,7 +89,7 @@ impl Watch {
             let (epoch, since) = self.epochs.entry(node.id).or_insert((node.epoch, now));
             if *epoch != node.epoch {
                 *epoch = node.epoch;
-                if silence(node.id).is_some_and(|silence| silence < now.duration_since(*since)) {
+                if silence(node.id).is_some_and(|silence| silence < now.saturating_duration_since(*since)) {
                     *since = now;
                 }
             }
@@ -122,11 +122,11 @@ impl Watch {
 impl RaftNode {
     async fn turn(&self, watch: &mut Watch) {
         let metrics = self.with_metrics(Clone::clone);
-        let now = Instant::now();
+        let at = now();
         let state = self.read_state();
-        watch.note_epochs(now, &state, |id| silence(id, &metrics));
-        let leads = watch.note(now, metrics.state.is_leader()).is_some();
-        watch.note_down(now, &state);
+        watch.note_epochs(at, &state, |id| silence(id, &metrics));
+        let leads = watch.note(at, metrics.state.is_leader()).is_some();
+        watch.note_down(at, &state);
         if !leads {
             return;
         }
@@ -144,7 +144,7 @@ impl RaftNode {
         }
         self.step_membership(&metrics, &state, watch).await;
         // What was waited for here is not silence.
-        watch.last_turn = Some(Instant::now());
+        watch.last_turn = Some(now());
     }
 
     async fn do_quietly(&self, command: Command) {
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_leader_that_was_held_up_counts_silence_anew() {
         let mut watch = Watch::default();
-        let start = Instant::now();
+        let start = now();
         assert_eq!(watch.note(start, true), Some(start));
         assert_eq!(watch.note(start + TURN, true), Some(start));
         let woken = start + Duration::from_secs(9);

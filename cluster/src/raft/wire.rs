@@ -33,7 +33,7 @@ const _: () = assert!(APPEND_BYTES + 2 * crate::record::VALUE_MAX < BODY_MAX && 
 /// What a request asks for. Its number is on the wire: append, never reuse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Append = 1,
     Vote = 2,
     PreVote = 3,
@@ -61,7 +61,7 @@ impl Kind {
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum WireError {
+pub(crate) enum WireError {
     #[error("message is cut short")]
     Short,
     #[error("message has schema {0}, this node speaks {SCHEMA}")]
@@ -132,7 +132,7 @@ pub(super) enum HandOverReply {
     Refused(String),
 }
 
-pub(super) fn encode_request<T: Serialize>(kind: Kind, body: &T) -> Result<Bytes, WireError> {
+pub(crate) fn encode_request<T: Serialize>(kind: Kind, body: &T) -> Result<Bytes, WireError> {
     encode_onto(vec![SCHEMA, kind as u8], body)
 }
 
@@ -150,7 +150,7 @@ fn encode_onto<T: Serialize>(mut bytes: Vec<u8>, body: &T) -> Result<Bytes, Wire
 }
 
 /// The kind of a request, and its body to be decoded.
-pub(super) fn split_request(bytes: &Bytes) -> Result<(Kind, &[u8]), WireError> {
+pub(crate) fn split_request(bytes: &Bytes) -> Result<(Kind, &[u8]), WireError> {
     let (&[schema, kind], body) = bytes.split_first_chunk().ok_or(WireError::Short)?;
     if schema != SCHEMA {
         return Err(WireError::Schema(schema));
@@ -167,7 +167,7 @@ pub(super) fn decode_reply<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Wire
     }
 }
 
-pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
+pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
     let config = standard().with_limit::<BODY_MAX>();
     let (value, used) =
         bincode::serde::decode_from_slice(body, config).map_err(|error| WireError::Decode(error.to_string()))?;

@@ -9,7 +9,7 @@ impl State {
     /// Time never runs backwards: a proposal from the past happens at [`State::now`].
     pub fn apply(&mut self, index: u64, proposal: &Proposal) -> Applied {
         self.advance(index);
-        self.now = self.now.max(proposal.time);
+        self.now = if planted!(TimeGoesBack) { proposal.time } else { self.now.max(proposal.time) };
         if let Some(applied) = self.repeated(proposal) {
             return applied;
         }

@@ -71,7 +71,10 @@ impl State {
     }
 
     pub(super) fn node_down(&mut self, id: NodeId, epoch: u64) -> Result<Applied, Rejection> {
-        let node = self.nodes.get(&id).filter(|node| node.epoch == epoch).ok_or(Rejection::NodeNotCurrent)?;
+        let node = self.nodes.get(&id).ok_or(Rejection::NodeNotCurrent)?;
+        if node.epoch != epoch && !planted!(DownForOlderEpoch) {
+            return Err(Rejection::NodeNotCurrent);
+        }
         if node.status == NodeStatus::Down {
             return Ok(Applied::Done);
         }
@@ -109,7 +112,9 @@ impl State {
 
     /// Whether `epoch` is the current epoch of a node that is up.
     pub(super) fn is_current(&self, id: NodeId, epoch: u64) -> bool {
-        self.nodes.get(&id).is_some_and(|node| node.epoch == epoch && node.status == NodeStatus::Up)
+        self.nodes
+            .get(&id)
+            .is_some_and(|node| (node.epoch == epoch || planted!(IgnoreNodeEpoch)) && node.status == NodeStatus::Up)
     }
 
     /// The home that placement wants for a room now.
@@ -126,7 +131,9 @@ impl State {
         for id in rooms {
             let Some(mut room) = self.rooms.get(&id).cloned() else { continue };
             room.home = self.home_for(id);
-            room.home_epoch = self.revision;
+            if !planted!(HomeEpochNotRaised) {
+                room.home_epoch = self.revision;
+            }
             self.put_room(room, true);
         }
     }

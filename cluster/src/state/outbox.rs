@@ -31,10 +31,13 @@ impl State {
 
     /// Drops whole entries' events, oldest first, until the outbox is within its cap.
     pub(super) fn trim_outbox(&mut self) {
-        while self.outbox.len() > OUTBOX_CAP {
+        let cap = if planted!(OutboxTrimmedInSilence) { 12 } else { OUTBOX_CAP };
+        while self.outbox.len() > cap {
             let Some(((oldest, _), _)) = self.outbox.get_min() else { return };
             let oldest = *oldest;
-            self.trimmed = oldest;
+            if !planted!(OutboxTrimmedInSilence) {
+                self.trimmed = oldest;
+            }
             let gone: Vec<_> = self.outbox.range((oldest, 0)..=(oldest, u32::MAX)).map(|(key, _)| *key).collect();
             for key in gone {
                 self.outbox.remove(&key);

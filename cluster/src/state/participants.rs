@@ -73,7 +73,7 @@ impl State {
                 return if same { Ok(Applied::Done) } else { Err(Rejection::AlreadyExists) };
             }
             Some(_) => {}
-            None if full => return Err(Rejection::MeetingFull),
+            None if full && !planted!(CapOutsideApply) => return Err(Rejection::MeetingFull),
             None => {}
         }
         let mut participant = participant.clone();

@@ -59,7 +59,7 @@ impl State {
 
     /// Remembers what came of a new proposal.
     pub(super) fn remember(&mut self, id: ProposalId, applied: &Applied) {
-        if id.epoch == 0 {
+        if id.epoch == 0 || planted!(ForgetRepeats) {
             return;
         }
         let Some(mut known) = self.proposers.get(&id.proposer).copied() else { return };

@@ -21,6 +21,7 @@ use super::rows::Rows;
 use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
 use super::space::Space;
 use super::sync::Durable;
+use crate::raft::runtime::blocking;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::record::{decode, encode_value};
 use crate::state::{Applied, Change, Outcome, State};
@@ -201,6 +202,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let index = entry.log_id.index();
             let outcome = match entry.payload {
                 EntryPayload::Normal(proposal) => {
+                    #[cfg(feature = "simulation")]
+                    let proposal = crate::simulation::disturbed(proposal, answers.len());
                     let applied = state.apply(index, &proposal);
                     state.outcome(proposal.id, applied)
                 }
@@ -232,6 +235,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         let meta = SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        #[cfg(feature = "simulation")]
+        let meta = crate::simulation::misnamed(meta);
         SnapshotBuilder { meta, state: self.view.state(), snapshots: self.snapshots() }
     }
 
@@ -260,8 +265,8 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf, io::Error> {
         let (meta, state, snapshots) = (self.meta.clone(), Arc::clone(&self.state), Arc::clone(&self.snapshots));
-        let written = tokio::task::spawn_blocking(move || snapshots.write(&meta, &state)).await;
-        let snapshot = written.map_err(io::Error::other)??;
+        let written = blocking(move || snapshots.write(&meta, &state)).await;
+        let snapshot = written.ok_or_else(|| io::Error::other("writing a snapshot was cut short"))??;
         Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// Opens the folder: forgets unfinished files, finds the newest whole snapshot.
-    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let mut finished = Vec::new();
         for entry in fs::read_dir(folder)? {
