@@ -5,8 +5,9 @@
 //!                                              ▲ one sync, or as much as a crash happens to leave
 //! ```
 //!
-//! Log, vote and rows are one sequence of operations, as they are in the store's database: a crash leaves a prefix of
-//! it that holds at least what was synced. Snapshots are not here: they are files, written by the store's own code.
+//! Log and vote are one sequence of operations, and a crash leaves a prefix of it that holds at least what was synced.
+//! The rows are another, synced at times of its own: a crash leaves a prefix of those too, which may be far behind the
+//! log and is never ahead of it. Snapshots are not here: they are files, written by the store's own code.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ use crate::raft::types::{self, StoredMembership};
 use crate::record::decode;
 use crate::state::{Change, Row};
 use crate::store::{APPLIED, MEMBER, Rows as RowsFace, StorageFault};
+
+/// In so many of a hundred syncs of the log the rows are synced too.
+const ROWS_SYNCED: u64 = 10;
 
 /// How long a sync takes.
 #[derive(Debug, Clone, Copy)]
@@ -59,12 +63,14 @@ pub struct Disk {
 pub(super) struct Content {
     pub(super) cache: Image,
     durable: Image,
-    /// Written and not synced, oldest first.
+    /// Written to the log and not synced, oldest first.
     pending: VecDeque<Op>,
-    /// Operations ever written.
+    /// Operations of the log ever written.
     written: u64,
-    /// Operations that are durable.
+    /// Operations of the log that are durable.
     synced: u64,
+    /// Written to the rows and not synced, oldest first, with the operations of the log that came before.
+    rows: VecDeque<(u64, Op)>,
     /// Durable beside the rest: how far the log reached, and the highest vote.
     mark: Mark,
     /// Counts the times it was opened: whoever opened it before writes no more.
@@ -163,20 +169,33 @@ impl Image {
 impl Content {
     fn write(&mut self, op: Op) {
         self.cache.apply(op.clone());
-        self.pending.push_back(op);
-        self.written += 1;
+        match op {
+            Op::Rows(_) | Op::Installing(_) => self.rows.push_back((self.written, op)),
+            Op::Append(_) | Op::Vote(_) | Op::Committed(_) | Op::Cut(_) | Op::Purge(_) => {
+                self.pending.push_back(op);
+                self.written += 1;
+            }
+        }
     }
 
-    /// Makes everything durable up to the operation of this number.
+    /// Makes the log durable up to the operation of this number.
     fn sync(&mut self, upto: u64) {
         while self.synced < upto {
             let Some(op) = self.pending.pop_front() else { break };
+            self.synced += 1;
+            self.persist(op);
+        }
+    }
+
+    /// Makes so many operations of the rows durable, as far as the log that led to them is.
+    fn sync_rows(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((_, op)) = self.rows.pop_front_if(|(after, _)| *after <= self.synced) else { break };
             self.persist(op);
         }
     }
 
     fn persist(&mut self, op: Op) {
-        self.synced += 1;
         match &op {
             Op::Cut(_) if is_planted(Bug::ConflictNotCut) => {}
             Op::Rows(changes) if is_planted(Bug::AppliedNotWritten) => {
@@ -204,6 +223,7 @@ impl Disk {
             pending: VecDeque::new(),
             written: 0,
             synced: 0,
+            rows: VecDeque::new(),
             mark: Mark::default(),
             life: 0,
             random,
@@ -238,7 +258,11 @@ impl Disk {
         let left = if content.random.chance(50) { 0 } else { content.random.between(0, unsynced) };
         let upto = content.synced + left;
         content.sync(upto);
+        let unsynced = content.rows.len();
+        let left = if content.random.chance(50) { 0 } else { content.random.index(unsynced + 1) };
+        content.sync_rows(left);
         content.pending.clear();
+        content.rows.clear();
         content.written = content.synced;
         content.cache = content.durable.clone();
     }
@@ -342,6 +366,10 @@ impl Disk {
             return false;
         }
         content.sync(upto);
+        if content.random.chance(ROWS_SYNCED) {
+            let all = content.rows.len();
+            content.sync_rows(all);
+        }
         let end = content.durable.end();
         content.mark.end = end;
         content.mark.ballot = content.mark.ballot.max(ballot);
