@@ -11,6 +11,7 @@
 mod binary;
 mod clock;
 mod cluster;
+pub mod history;
 mod intruder;
 mod log;
 mod network;
