@@ -1,12 +1,14 @@
 //! A cluster of real processes on loopback.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use plenary_participant::Options;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Node, Rest, error_lines, until};
+use crate::{Node, Place, Rest, error_lines, until};
 
 /// A meeting that was created and started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Cluster {
     host: String,
     media: &'static str,
     workers: u16,
+    /// Whether an error in a log is a failure.
+    flawless: bool,
     folder: TempDir,
 }
 
@@ -39,21 +43,34 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub async fn start_with(count: usize, workers: u16, media: &'static str) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(&format!("plenary-{}-", std::process::id())).tempdir()?;
-        let mut nodes = Vec::with_capacity(count);
-        let mut first = Node::new(folder.path().join("node-1"), workers, media)?;
-        first.start(&["--init"]).await.context("node 1")?;
-        nodes.push(first);
-        for number in 2..=count {
-            let token = nodes[0].command(&["token"]).await.context("join token")?;
-            let control = nodes[0].ports().control.to_string();
-            let mut node = Node::new(folder.path().join(format!("node-{number}")), workers, media)?;
+        let folder = Self::folder()?;
+        let new = |number| Node::new(Self::home(&folder, number), workers, media, Place::default());
+        let nodes = (1..=count).map(new).collect::<Result<_>>()?;
+        Ok(Self { media, workers, ..Self::found(folder, nodes).await? })
+    }
+
+    /// A folder for a cluster, named for this process.
+    pub(crate) fn folder() -> Result<TempDir> {
+        Ok(tempfile::Builder::new().prefix(&format!("plenary-{}-", std::process::id())).tempdir()?)
+    }
+
+    /// Where node `number` lives in the cluster's folder.
+    pub(crate) fn home(folder: &TempDir, number: usize) -> PathBuf {
+        folder.path().join(format!("node-{number}"))
+    }
+
+    /// Starts these nodes: the first founds the cluster, the others join it.
+    pub(crate) async fn found(folder: TempDir, nodes: Vec<Node>) -> Result<Self> {
+        let mut cluster = Self { nodes, host: String::new(), media: "", workers: 1, flawless: true, folder };
+        cluster.nodes[0].start(&["--init"]).await.context("node 1")?;
+        let control = cluster.node(1).ports().control.to_string();
+        for number in 2..=cluster.nodes.len() {
+            let token = cluster.node(1).command(&["token"]).await.context("join token")?;
+            let node = &mut cluster.nodes[number - 1];
             node.start(&["--join", &control, "--token", &token]).await.with_context(|| format!("node {number}"))?;
-            nodes.push(node);
         }
-        let host = nodes[0].command(&["token", "user", "--user", "host"]).await.context("user token")?;
-        let cluster = Self { nodes, host, media, workers, folder };
-        for number in 1..=count {
+        cluster.host = cluster.user_token("host").await.context("user token")?;
+        for number in 1..=cluster.nodes.len() {
             cluster.until_ready(number).await?;
         }
         Ok(cluster)
@@ -96,7 +113,7 @@ impl Cluster {
     }
 
     fn new_node(&self, label: &str) -> Result<Node> {
-        Node::new(self.folder.path().join(label), self.workers, self.media)
+        Node::new(self.folder.path().join(label), self.workers, self.media, Place::default())
     }
 
     /// Waits until the process of node `number` has ended by itself, without a fault.
@@ -105,6 +122,15 @@ impl Cluster {
     /// When it does not in time, or ends with a fault.
     pub async fn until_ended(&mut self, number: usize) -> Result<()> {
         self.nodes[number - 1].ended().await
+    }
+
+    /// From now on an error in a log is for the caller to judge.
+    pub(crate) const fn expect_errors(&mut self) {
+        self.flawless = false;
+    }
+
+    pub(crate) fn node_mut(&mut self, number: usize) -> &mut Node {
+        &mut self.nodes[number - 1]
     }
 
     /// Waits until node `number` serves requests.
@@ -275,7 +301,7 @@ impl Drop for Cluster {
             }
             errors.extend(error_lines(&node.log()).iter().map(|line| format!("node {}: {line}", index + 1)));
         }
-        if !std::thread::panicking() {
+        if self.flawless && !std::thread::panicking() {
             assert!(errors.is_empty(), "errors in the logs:\n{}", errors.join("\n"));
         }
     }

@@ -1,7 +1,7 @@
 //! One `plenary node` process.
 
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -48,6 +48,24 @@ impl Ports {
     }
 }
 
+/// Where a node runs.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The network namespace; none is that of the test.
+    pub namespace: Option<String>,
+    /// The address it listens on.
+    pub address: IpAddr,
+    /// Environment variables it is started with.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Place {
+    /// On loopback, beside the test.
+    fn default() -> Self {
+        Self { namespace: None, address: Ipv4Addr::LOCALHOST.into(), environment: Vec::new() }
+    }
+}
+
 /// A node: its folder outlives its process, so that it can come back.
 #[derive(Debug)]
 pub struct Node {
@@ -56,6 +74,7 @@ pub struct Node {
     ports: Option<Ports>,
     workers: u16,
     media: &'static str,
+    place: Place,
 }
 
 impl Node {
@@ -63,16 +82,16 @@ impl Node {
     ///
     /// # Errors
     /// When the folder or the configuration can't be written.
-    pub(crate) fn new(folder: PathBuf, workers: u16, media: &'static str) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf, workers: u16, media: &'static str, place: Place) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        let node = Self { folder, child: None, ports: None, workers, media };
+        let node = Self { folder, child: None, ports: None, workers, media, place };
         node.write_config()?;
         Ok(node)
     }
 
     /// Its configuration: free ports at first, later those it had.
     fn write_config(&self) -> Result<()> {
-        let free = || "127.0.0.1:0".to_owned();
+        let free = || SocketAddr::new(self.place.address, 0).to_string();
         let at =
             |port: fn(&Ports) -> SocketAddr| self.ports.as_ref().map_or_else(free, |ports| port(ports).to_string());
         let media = if self.workers == 1 { at(|ports| ports.media[0]) } else { free() };
@@ -95,13 +114,36 @@ impl Node {
     /// # Errors
     /// When it ends or is not ready in time, with the end of its log.
     pub(crate) async fn start(&mut self, how: &[&str]) -> Result<()> {
+        self.launch(how)?;
+        self.until_started().await
+    }
+
+    /// Starts the process, as [`Node::start`], and waits for nothing.
+    pub(crate) fn launch(&mut self, how: &[&str]) -> Result<()> {
         ensure!(self.child.is_none(), "the node runs already");
         let out = File::create(self.folder.join("out"))?;
         let log = File::options().create(true).append(true).open(self.log_file())?;
-        let mut command = Command::new(binary::plenary()?);
+        let plenary = binary::plenary()?;
+        let mut command = match &self.place.namespace {
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(plenary);
+                command
+            }
+            None => Command::new(plenary),
+        };
         command.arg("node").arg("--config").arg(self.folder.join("node.toml")).args(how);
+        command.envs(self.place.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(out).stderr(log);
         self.child = Some(command.spawn().context("plenary node")?);
+        Ok(())
+    }
+
+    /// Waits for the `ready` line of a process that was launched.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub(crate) async fn until_started(&mut self) -> Result<()> {
         let line = until("the node says it is ready", async || Ok(self.ready_or_ended().transpose()))
             .await
             .and_then(std::convert::identity)
@@ -151,6 +193,13 @@ impl Node {
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// How the process ended by itself; nothing while it runs, or when it was killed or never started.
+    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        self.child = None;
+        Some(status)
     }
 
     /// Sends a signal to the process.

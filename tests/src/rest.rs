@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
+
+use crate::history::Promise;
 
 /// No answer of a healthy node takes this long.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -16,6 +18,7 @@ pub struct Rest {
     client: Client,
     node: SocketAddr,
     token: Option<String>,
+    patience: Duration,
 }
 
 /// What a node answered.
@@ -25,6 +28,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The body; null when it is empty or not JSON.
     pub body: Value,
+    /// The revision it speaks of: a write's own, or that of the state that a read saw.
+    pub revision: Option<u64>,
 }
 
 impl Answer {
@@ -50,14 +55,34 @@ impl Rest {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(node: SocketAddr) -> Result<Self> {
-        let client = Client::builder().timeout(ANSWER_WITHIN).no_proxy().build().context("HTTP client")?;
-        Ok(Self { client, node, token: None })
+        let client = Client::builder().no_proxy().build().context("HTTP client")?;
+        Ok(Self { client, node, token: None, patience: ANSWER_WITHIN })
     }
 
     /// The same, with a user token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    /// The same, with another limit for an answer.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// Asks with GET for a state of some freshness.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn read(&self, path: &str, promise: Promise) -> Result<Answer, reqwest::Error> {
+        let request = self.request(Method::GET, path);
+        Self::answer(match promise {
+            Promise::Local => request,
+            Promise::AtLeast(revision) => request.header("plenary-at-least", revision),
+            Promise::Linearizable => request.header("plenary-consistency", "linearizable"),
+        })
+        .await
     }
 
     /// Asks with GET.
@@ -81,17 +106,35 @@ impl Rest {
     /// # Errors
     /// When nothing answers.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Result<Answer> {
-        let mut request = self.client.request(method, format!("http://{}{path}", self.node));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        Ok(self.write(method, path, body).await?)
+    }
+
+    /// As [`Rest::send`], with what kept an answer away as it is.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn write(&self, method: Method, path: &str, body: Option<String>) -> Result<Answer, reqwest::Error> {
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
+        Self::answer(request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("http://{}{path}", self.node)).timeout(self.patience);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    async fn answer(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
         let answer = request.send().await?;
         let status = answer.status();
+        let revision = answer.headers().get("plenary-revision").and_then(|value| value.to_str().ok()?.parse().ok());
         let text = answer.text().await?;
-        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null) })
+        Ok(Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::Null), revision })
     }
 
     /// The page at `path` as text: metrics, the web client.
@@ -99,7 +142,7 @@ impl Rest {
     /// # Errors
     /// When nothing answers or the status is not one of success.
     pub async fn text(&self, path: &str) -> Result<String> {
-        let answer = self.client.get(format!("http://{}{path}", self.node)).send().await?;
+        let answer = self.request(Method::GET, path).send().await?;
         Ok(answer.error_for_status()?.text().await?)
     }
 }

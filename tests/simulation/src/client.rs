@@ -119,6 +119,6 @@ async fn write(node: &RaftNode, command: plenary_cluster::state::Command) -> Out
             Outcome::Written { revision, applied, local: node.read_local().revision() }
         }
         Err(ProposeError::Rejected(rejection)) => Outcome::Rejected(rejection),
-        Err(ProposeError::Unavailable { .. }) => Outcome::Unknown,
+        Err(ProposeError::Unavailable { .. } | ProposeError::StorageFull { .. }) => Outcome::Unknown,
     }
 }

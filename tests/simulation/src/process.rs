@@ -102,7 +102,9 @@ impl Process {
                     self.history.note(Told::Registered { node: self.id, epoch });
                     return;
                 }
-                Err(ProposeError::Unavailable { .. } | ProposeError::Rejected(_)) => sleep(REGISTER_AGAIN).await,
+                Err(
+                    ProposeError::Unavailable { .. } | ProposeError::StorageFull { .. } | ProposeError::Rejected(_),
+                ) => sleep(REGISTER_AGAIN).await,
             }
         }
     }
