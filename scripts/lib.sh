@@ -100,6 +100,7 @@ profile_dir() {
   case $1 in
     dev) printf '%s/debug\n' "$target" ;;
     release) printf '%s/release\n' "$target" ;;
+    measure) printf '%s/measure\n' "$target" ;;
     *) die "--profile $1: expected 'dev' or 'release'" ;;
   esac
 }

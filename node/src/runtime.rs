@@ -185,6 +185,12 @@ impl Node {
         Ok(())
     }
 
+    /// What the cluster agrees on, as this node sees it.
+    #[must_use]
+    pub fn directory(&self) -> Arc<dyn Directory> {
+        Arc::clone(&self.directory) as _
+    }
+
     /// The last start-up line of `plenary node`, which scripts read.
     #[must_use]
     pub fn ready_line(&self) -> String {

@@ -1,0 +1,75 @@
+//! `plenary-bench`: measures Plenary beside what it wants to be compared with. Run it with `scripts/bench`.
+//!
+//! ```text
+//! directory ─► plenary: three of this binary as `member` ─┐
+//!           └► etcd: three of etcd                        ├─► load (closed, open) ─► journal ─► summary
+//!                                     clients at a door ──┘
+//! ```
+//!
+//! A measurement tells how much of the processors everybody else took meanwhile, and is void when that was much.
+
+mod clients;
+mod clock;
+mod directory;
+mod etcd;
+mod grpc;
+mod histogram;
+mod host;
+mod http;
+mod inside;
+mod journal;
+mod load;
+mod member;
+mod plenary;
+mod report;
+mod run;
+mod sample;
+mod summary;
+mod system;
+mod work;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Measures Plenary.
+#[derive(Debug, Parser)]
+#[command(name = "plenary-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes, reads and growth of the directory, beside etcd.
+    Directory(directory::Directory),
+    /// A node that puts load on itself when told to.
+    #[command(hide = true)]
+    Member(member::Member),
+    /// The `plenary` binary.
+    #[command(hide = true)]
+    Plenary(::plenary::cli::Cli),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Directory(directory) => block_on(directory.run()),
+        Command::Member(member) => member.run(),
+        Command::Plenary(cli) => return ::plenary::cli::run(cli),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::tell(format!("plenary-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
