@@ -102,7 +102,14 @@ pub async fn obtain(origin: Origin, data_dir: &Path, control: SocketAddr) -> any
         (Origin::Resume | Origin::InitOrResume, Some(identity)) if removal_note(data_dir).exists() => {
             anyhow::bail!("node {} was removed from its cluster: {}", identity.node(), removed_help(data_dir))
         }
-        (Origin::Resume | Origin::InitOrResume, Some(identity)) => Ok(identity),
+        (Origin::Resume | Origin::InitOrResume, Some(identity)) => {
+            // A node that was away for long has a certificate that nobody takes any more, and could not ask for another.
+            if identity.is_due(now()) {
+                identity.renew(&folder, now())?;
+                tracing::info!(node = %identity.node(), "the node's certificate was renewed at the start");
+            }
+            Ok(identity)
+        }
         (Origin::Init | Origin::Join { .. }, Some(identity)) => anyhow::bail!(
             "{shown} already holds node {} of a cluster; start it without --init and --join, or name another `data_dir`",
             identity.node()
@@ -171,5 +178,20 @@ mod tests {
         let refused = had_store(data_dir.path(), &store).expect_err("it may have promised something").to_string();
         assert!(refused.starts_with(&format!("{} is gone", store.display())), "{refused}");
         assert!(refused.contains(&format!("move all of {} away", data_dir.path().display())), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_node_that_was_away_for_longer_than_its_certificate_holds_renews_it_at_its_start() {
+        let data_dir = data_dir();
+        let long_ago = Timestamp::from_millis(now().millis() - 40 * 24 * 60 * 60 * 1000);
+        let old = Identity::found(Uuid::now_v7(), FIRST_NODE, long_ago).expect("made");
+        old.store(&folder(data_dir.path())).expect("kept");
+        assert!(old.is_due(now()));
+        let control = SocketAddr::from(([127, 0, 0, 1], 1));
+        let identity = obtain(Origin::Resume, data_dir.path(), control).await.expect("goes on");
+        assert!(!identity.is_due(now()));
+        let again = Identity::load(&folder(data_dir.path())).expect("readable").expect("there");
+        assert_eq!((again.node(), again.cluster()), (old.node(), old.cluster()));
+        assert!(!again.is_due(now()), "and it is on the disk");
     }
 }

@@ -113,6 +113,10 @@ test(`4 video and 3 audio slots switch every second for ${SECONDS} s`, { timeout
   assert.ok(found.changes >= SECONDS * 2, `only ${found.changes} changes of picture`);
   assert.deepEqual(found.wrong, []);
   assert.deepEqual(shown.wrong, []);
+  // Four pictures stand on the screen nearly all the time, and everybody is seen.
+  assert.ok(shown.frames >= SECONDS * 5, `only ${shown.frames} frames of the screen in ${SECONDS} s`);
+  assert.ok(shown.pictures >= shown.frames * 3, `only ${shown.pictures} pictures in ${shown.frames} frames of the screen`);
+  assert.deepEqual([...shown.names].sort(), [...NAMES].sort(), 'everybody is seen on the screen');
   assert.ok(Math.max(...gaps) <= FREEZE_MS, `a slot stood still for ${Math.max(...gaps)} ms`);
   assert.equal(grew('video', 'freezeCount'), 0);
   assert.ok(Math.abs(median(allSkews)) <= SKEW_MS, `pictures are ${median(allSkews)} ms from their sound`);

@@ -46,7 +46,9 @@ impl Cluster {
         let folder = Self::folder()?;
         let new = |number| Node::new(Self::home(&folder, number), workers, media, Place::default());
         let nodes = (1..=count).map(new).collect::<Result<_>>()?;
-        Ok(Self { media, workers, ..Self::found(folder, nodes).await? })
+        let mut cluster = Self::found(folder, nodes).await?;
+        (cluster.media, cluster.workers) = (media, workers);
+        Ok(cluster)
     }
 
     /// A folder for a cluster, named for this process.

@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// How the process ended by itself; nothing while it runs, or when it was killed or never started.
-    pub(crate) fn ended(&mut self) -> Option<std::process::ExitStatus> {
+    pub(crate) fn end_status(&mut self) -> Option<std::process::ExitStatus> {
         let status = self.child.as_mut()?.try_wait().ok()??;
         self.child = None;
         Some(status)

@@ -88,12 +88,15 @@ impl Taker {
 
     fn take_beside(&self, state: State) {
         let taker = self.clone();
-        tokio::task::spawn_blocking(move || match state.digest() {
-            Ok(digest) => {
-                let ready = taker.note(state, digest);
-                *taker.base.lock() = ready;
-            }
-            Err(error) => tracing::warn!(%error, "the state's fingerprint can't be taken"),
+        tokio::task::spawn_blocking(move || {
+            let base = match state.digest() {
+                Ok(digest) => taker.note(state, digest),
+                Err(error) => {
+                    tracing::warn!(%error, "the state's fingerprint can't be taken; the next index is another try");
+                    Base::None
+                }
+            };
+            *taker.base.lock() = base;
         });
     }
 }

@@ -8,7 +8,7 @@ const NEAR = 60 ** 2 * 3;
 
 /**
  * Starts to look at the tiles of a call. `colours` maps names to [red, green, blue]; tiles without a picture are made black.
- * `stop()` ends it and says what was seen: how many frames, and each time someone's picture lay under another's name.
+ * `stop()` ends it and says what was seen: how many frames and whose pictures, and each time one lay under another's name.
  */
 export async function look(page, colours) {
   await page.evaluate(() => {
@@ -25,7 +25,7 @@ export async function look(page, colours) {
     return [...document.querySelectorAll('[data-testid=tile]')].map(of);
   });
   const session = await page.context().newCDPSession(page);
-  const seen = { frames: 0, pictures: 0, wrong: [] };
+  const seen = { frames: 0, pictures: 0, names: new Set(), wrong: [] };
   session.on('Page.screencastFrame', ({ data, metadata, sessionId }) => {
     void session.send('Page.screencastFrameAck', { sessionId }).catch(() => undefined);
     const image = decode(Buffer.from(data, 'base64'));
@@ -34,6 +34,7 @@ export async function look(page, colours) {
       const whose = nearest(colours, image.at(tile.x, tile.y));
       if (whose === undefined) continue;
       seen.pictures += 1;
+      seen.names.add(whose);
       if (whose !== tile.name) seen.wrong.push({ tile: tile.name, picture: whose, at: Math.round(metadata.timestamp * 1000) });
     }
   });

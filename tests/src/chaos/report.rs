@@ -140,7 +140,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = &self.verdict;
         let all = self.faults();
-        let share = if all == 0 { 0 } else { self.overlapping * 100 / all };
+        let share = (self.overlapping * 100).checked_div(all).unwrap_or(0);
         writeln!(
             f,
             "seed {}, {} rounds, {all} faults, {} of them ({share} %) overlapping",

@@ -177,7 +177,7 @@ impl<'l> Site<'l> {
     pub fn revive(&mut self) -> Result<()> {
         let last = self.count();
         for number in 1..=last {
-            if let Some(status) = self.cluster.node_mut(number).ended() {
+            if let Some(status) = self.cluster.node_mut(number).end_status() {
                 if !(number == last && self.filled) {
                     let tail = self.cluster.node(number).tail();
                     self.deaths.push(format!("node {number} ended with {status}:\n{tail}"));
