@@ -65,6 +65,8 @@ enum Care {
     AcknowledgesEarly,
     /// Leaves its syncs to the operating system.
     NeverSyncs,
+    /// As the product does, on a disk whose sync of this number fails.
+    Failing(u64),
 }
 
 /// Runs a workload in a child process, whose file operations go to a journal if there is one.
@@ -76,8 +78,14 @@ fn child(plan: &Plan, journal: Option<(&Path, &Path, Care)>) -> Child {
     if let Some((shim, journal, care)) = journal {
         command.env("LD_PRELOAD", shim).env("JOURNAL_FILE", journal);
         command.env("JOURNAL_ROOT", &plan.folder).env("JOURNAL_ACKS", &plan.acks);
-        if care == Care::NeverSyncs {
-            command.env("JOURNAL_NOSYNC", "1");
+        match care {
+            Care::Full | Care::AcknowledgesEarly => {}
+            Care::NeverSyncs => {
+                command.env("JOURNAL_NOSYNC", "1");
+            }
+            Care::Failing(number) => {
+                command.env("JOURNAL_FAIL", number.to_string());
+            }
         }
     }
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a child")
@@ -225,6 +233,38 @@ async fn a_power_cut_loses_nothing_that_was_acknowledged() {
     }
     tally.report("power cuts");
     assert!(tally.lost.is_empty() && tally.refused.is_empty());
+}
+
+/// A kernel reports a failed write once, and may have dropped what it was about: whoever syncs again and goes on has lost
+/// it. So after the first failure nothing more may be acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_sync_that_failed_nothing_is_acknowledged() {
+    let mut tally = Tally::default();
+    let mut random = SmallRng::seed_from_u64(seed());
+    let (mut ended, mut acknowledged) = (0, 0);
+    for number in 0..rounds(24) {
+        let folder = scratch();
+        let (data, acks, journal) =
+            (folder.path().join("data"), folder.path().join("acks"), folder.path().join("journal"));
+        fs::create_dir(&data).expect("a folder");
+        let care = Care::Failing(random.random_range(12..120));
+        let plan = Plan { folder: data.clone(), acks, seed: seed() + number, steps: 400, naive: false };
+        let mut child = child(&plan, Some((&shim(folder.path()), &journal, care)));
+        // A sync of the rows may fail as well: they are a copy, and the workload comes to its end.
+        ended += u64::from(child.wait().expect("it ends").signal() != Some(6));
+        let journal = fs::read(journal).expect("a journal");
+        let mut disk = Disk::new(fs::metadata(&data).expect("the folder").ino());
+        let mut history = History::default();
+        for record in records(&journal) {
+            disk.play(&record).into_iter().for_each(|fact| history.add(fact));
+        }
+        acknowledged += history.acknowledged;
+        let found = folder.path().join("found");
+        disk.cut(Fate::Lost, &found);
+        tally.add(|| format!("{care:?}"), judge(&found, &history, true).await);
+    }
+    tally.report(&format!("failed syncs, {ended} ended the node, {acknowledged} entries acknowledged before"));
+    assert!(tally.lost.is_empty() && tally.refused.is_empty() && ended > 0 && acknowledged > 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@
  *   JOURNAL_ROOT   the folder
  *   JOURNAL_FILE   where the journal goes
  *   JOURNAL_ACKS   writes to this file are acknowledgements
+ *   JOURNAL_FAIL   if set, the sync of this number fails, and those after it do not: as a kernel reports a failure once
  *   JOURNAL_NOSYNC if set, syncs are carried out and not written down: a store that never syncs
  *
  * A record is a head, then a name (or none), then a second name or data; numbers are little-endian:
@@ -36,6 +37,7 @@ static int journal = -1;
 static const char *root, *acks;
 static size_t root_length;
 static int nosync;
+static uint64_t failing;
 
 #define REAL(type, name, ...)                                                                                          \
   static type (*real)(__VA_ARGS__);                                                                                    \
@@ -45,7 +47,8 @@ __attribute__((constructor)) static void start(void) {
   root = getenv("JOURNAL_ROOT");
   acks = getenv("JOURNAL_ACKS");
   nosync = getenv("JOURNAL_NOSYNC") != NULL;
-  const char *file = getenv("JOURNAL_FILE");
+  const char *file = getenv("JOURNAL_FILE"), *fail = getenv("JOURNAL_FAIL");
+  failing = fail ? strtoull(fail, NULL, 10) : 0;
   if (!root || !acks || !file) {
     root = NULL;
     return;
@@ -308,8 +311,8 @@ static int synced(int (*real)(int), int fd) {
   uint64_t began = ++number;
   if (!nosync) note(SYNC, inode, began, "b", 1, "", 0);
   pthread_mutex_unlock(&lock);
-  int result = real(fd);
-  int error = errno;
+  int result = began == failing ? -1 : real(fd);
+  int error = began == failing ? EIO : errno;
   pthread_mutex_lock(&lock);
   if (result == 0 && !nosync) note(SYNC, inode, began, "e", 1, "", 0);
   pthread_mutex_unlock(&lock);
