@@ -216,3 +216,18 @@ impl From<PasswordError> for Problem {
         Self::internal()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use plenary_cluster::model::NodeId;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_with_its_folder() {
+        let full = ProposeError::StorageFull { node: NodeId::new(2), folder: "/var/lib/plenary/raft".to_owned() };
+        let problem = Problem::from(full);
+        assert_eq!((problem.code.status().as_u16(), problem.code.as_str()), (507, "INSUFFICIENT_STORAGE"));
+        assert!(problem.message.contains("node 2") && problem.message.contains("/var/lib/plenary/raft"));
+    }
+}
