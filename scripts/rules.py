@@ -22,6 +22,7 @@ PURE = [
     "cluster/src/state.rs",
     "cluster/src/state",
     "cluster/src/placement.rs",
+    "cluster/src/detector.rs",
     "api/src/signal/session.rs",
     "api/src/signal/session",
     "tests/src/history.rs",

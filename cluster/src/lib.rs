@@ -18,6 +18,7 @@ macro_rules! planted {
 }
 
 pub mod clock;
+mod detector;
 pub mod directory;
 pub mod local;
 pub mod model;

@@ -1,8 +1,8 @@
 //! The Raft group: openraft behind the [`crate::directory::Directory`] face.
 //!
 //! [`RaftNode`] is one member. It proposes from anywhere (`propose`), answers the other members (`serve`), reaches
-//! them (`network`) and, while it leads, looks after the membership and the dead (`upkeep`). openraft's own types
-//! stay inside this module and the store.
+//! them (`network`), looks whether they live (`watch`) and, while it leads, looks after the membership (`upkeep`).
+//! openraft's own types stay inside this module and the store.
 
 mod compare;
 pub(crate) mod config;
@@ -18,6 +18,7 @@ mod transfer;
 pub(crate) mod types;
 mod upkeep;
 mod voters;
+mod watch;
 pub(crate) mod wire;
 
 #[cfg(test)]

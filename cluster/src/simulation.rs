@@ -29,3 +29,8 @@ pub use replica::{Digest, Entry, Payload, Replica};
 pub use runtime::Runtime;
 pub(crate) use runtime::{Tasks, blocking};
 pub use seen::{Ballot, Config, Journal, LogId, Seen};
+
+/// Whether a simulation runs on this thread.
+pub(crate) fn is_running() -> bool {
+    Handle::current().is_some()
+}

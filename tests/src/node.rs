@@ -4,15 +4,20 @@ use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{Rest, binary, until};
 
 /// How many of a log's last lines a failure shows.
 const TAIL: usize = 30;
+
+/// How soon the operator's door answers.
+const DOOR_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a node listens, as its `ready` line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -265,6 +270,21 @@ impl Node {
     pub async fn status(&self) -> Result<Value> {
         let text = self.command(&["cluster", "status", "--links", "--json"]).await?;
         serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))
+    }
+
+    /// What the node answers at the operator's door, without a process in between.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn ask(&self, request: &Value) -> Result<Value> {
+        let conversation = async {
+            let mut door = tokio::net::UnixStream::connect(self.data_dir().join("admin.sock")).await?;
+            door.write_all(format!("{request}\n").as_bytes()).await?;
+            let mut answer = Vec::new();
+            door.read_to_end(&mut answer).await?;
+            anyhow::Ok(serde_json::from_slice(&answer)?)
+        };
+        tokio::time::timeout(DOOR_WITHIN, conversation).await.context("the operator's door does not answer")?
     }
 
     /// Where its data is.

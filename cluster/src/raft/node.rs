@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use super::config::config;
 use super::network::Network;
 use super::receive::Incoming;
-use super::runtime::{Instant, Tasks, blocking, random};
+use super::runtime::{Instant, Tasks, blocking, is_simulated, now, random};
 use super::types::{Member, Raft, TypeConfig};
-use super::{Rpc, RpcError, compare, upkeep};
+use super::{Rpc, RpcError, compare, upkeep, watch as watching};
 use crate::clock::Clock;
+use crate::detector::Jury;
 use crate::directory::{Directory, ProposeError};
 use crate::model::{NodeAddresses, NodeId, NodeStatus};
 use crate::state::{Applied, Command, State};
@@ -93,6 +94,11 @@ pub struct RaftNode {
     pub(super) incoming: tokio::sync::Mutex<Option<Incoming>>,
     /// When a leader last sent something.
     pub(super) heard: Mutex<Option<Instant>>,
+    /// What the observers say of the others.
+    pub(super) jury: Mutex<Jury>,
+    /// Whether this process, held up, asks what it missed.
+    pub(super) confirming: AtomicBool,
+    begun: Instant,
     control_address: SocketAddr,
     /// The epoch this process registered; 0 before.
     epoch: AtomicU64,
@@ -140,6 +146,9 @@ impl RaftNode {
             network,
             incoming: tokio::sync::Mutex::new(None),
             heard: Mutex::new(None),
+            jury: Mutex::default(),
+            confirming: AtomicBool::new(false),
+            begun: now(),
             control_address,
             epoch: AtomicU64::new(0),
             sequence: AtomicU64::new(u64::from(first) << 16),
@@ -148,6 +157,10 @@ impl RaftNode {
         });
         node.tasks.lock().spawn(upkeep::run(Arc::downgrade(&node)));
         node.tasks.lock().spawn(compare::run(Arc::downgrade(&node), node.view.fingerprints()));
+        // Probes are datagrams and go by the wall clock; where a simulation runs, the leader's ear is the detector.
+        if !is_simulated() {
+            node.tasks.lock().spawn(watching::run(Arc::downgrade(&node), id));
+        }
         Ok(node)
     }
 
@@ -290,14 +303,23 @@ impl RaftNode {
         self.sequence.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// Calls another member wherever it is now.
-    pub(super) async fn call(&self, target: NodeId, request: Bytes, deadline: Duration) -> Result<Bytes, RpcError> {
+    /// Since this process began; the line of time of the failure detector.
+    pub(super) fn uptime(&self) -> Duration {
+        openraft::Instant::elapsed(&self.begun)
+    }
+
+    /// Where a member is to be dialled now.
+    pub(super) fn address(&self, target: NodeId) -> Option<SocketAddr> {
         let added = self.with_metrics(|metrics| {
             metrics.membership_config.membership().get_node(&target).map(|member| member.control)
         });
+        self.network.address(target, added)
+    }
+
+    /// Calls another member wherever it is now.
+    pub(super) async fn call(&self, target: NodeId, request: Bytes, deadline: Duration) -> Result<Bytes, RpcError> {
         let address = self
-            .network
-            .address(target, added)
+            .address(target)
             .ok_or_else(|| RpcError::Unreachable { target, reason: "its address is not known here".to_owned() })?;
         self.network.rpc.call(target, address, request, deadline).await
     }

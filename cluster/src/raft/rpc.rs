@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
+use super::wire::{Kind, encode_request};
 use crate::model::NodeId;
 
 /// Why a call brought no answer.
@@ -45,4 +46,14 @@ pub trait Rpc: Send + Sync + 'static {
         request: Bytes,
         deadline: Duration,
     ) -> BoxFuture<'_, Result<Bytes, RpcError>>;
+
+    /// Asks `target` for a sign of life; whether one came before `deadline`. A carrier that has something lighter than
+    /// a call uses it.
+    fn probe(&self, target: NodeId, address: SocketAddr, deadline: Duration) -> BoxFuture<'_, bool> {
+        async move {
+            let Ok(request) = encode_request(Kind::Probe, &()) else { return false };
+            self.call(target, address, request, deadline).await.is_ok()
+        }
+        .boxed()
+    }
 }

@@ -68,3 +68,11 @@ pub(crate) use crate::simulation::blocking;
 pub(super) type Tasks = tokio::task::JoinSet<()>;
 #[cfg(feature = "simulation")]
 pub(super) use crate::simulation::Tasks;
+
+/// Whether a simulation runs on this thread.
+pub(super) fn is_simulated() -> bool {
+    #[cfg(feature = "simulation")]
+    return crate::simulation::is_running();
+    #[cfg(not(feature = "simulation"))]
+    false
+}

@@ -49,6 +49,11 @@ impl RaftNode {
             }
             Kind::ReadIndex => reply(&self.read_index(self.deadline()).await),
             Kind::Fingerprint => reply(&self.fingerprint(decode(body).map_err(words)?)),
+            Kind::Suspects => {
+                self.hear_report(from, decode(body).map_err(words)?);
+                reply(&())
+            }
+            Kind::Probe => reply(&()),
             Kind::HandOver => reply(&self.hand_over(decode(body).map_err(words)?).await),
         }
     }

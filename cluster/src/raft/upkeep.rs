@@ -15,6 +15,7 @@ use super::node::RaftNode;
 use super::runtime::{Instant, now, sleep_until, timeout};
 use super::types::{Member, TypeConfig};
 use super::voters::{self, Candidate, Standing};
+use crate::detector::at_once;
 use crate::directory::Directory;
 use crate::model::{NodeId, NodeStatus, Timestamp};
 use crate::state::{Command, State};
@@ -26,8 +27,13 @@ const TURN: Duration = Duration::from_millis(250);
 /// be its own.
 const LATE: Duration = Duration::from_millis(550);
 
-/// A member that has not acknowledged anything for this long is declared down.
+/// A member that has not acknowledged anything for this long is declared down, if no observer hears it either. The
+/// observers ([`super::watch`]) are quicker; this is for where they can't tell.
 const DEAD_AFTER: Duration = Duration::from_secs(2);
+
+/// One that acknowledges nothing though an observer hears it: the leader alone is cut off from it, or its store hangs.
+/// It serves from an old state, so it is declared down as well, once it is clear that this does not pass.
+const VOUCHED_DEAD_AFTER: Duration = Duration::from_secs(10);
 
 /// A voter that is down for this long is replaced by a learner, if one is ready. A process that was restarted, or a
 /// machine whose cable was put back, is there again by then; the change costs two entries and is not undone when the
@@ -135,7 +141,7 @@ impl RaftNode {
             let handed = self.hand_over(None).await;
             tracing::info!(?handed, "this node was removed and hands leadership over");
         }
-        for down in dead(&metrics, &state, watch) {
+        for down in dead(&metrics, &state, watch, |id| self.is_vouched_for(id, &state)) {
             tracing::warn!(?down, "a node no longer answers and is declared down");
             self.do_quietly(down).await;
         }
@@ -232,10 +238,15 @@ fn silence(id: NodeId, metrics: &RaftMetrics<TypeConfig>) -> Option<Duration> {
     metrics.heartbeat.as_ref()?.get(&id)?.as_ref().map(|at| at.elapsed())
 }
 
-/// Members to be declared down: up by the state, and silent for too long of the time in which they could have been
-/// heard. A node that has just come back is not judged by the silence of its life before. When many fall silent at once
-/// it is rather this node that does not hear, and nobody is declared.
-fn dead(metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) -> Vec<Command> {
+/// Members to be declared down where no observer can tell: up by the state, and silent for too long of the time in
+/// which they could have been heard. A node that has just come back is not judged by the silence of its life before.
+/// When many fall silent at once it is rather this node that does not hear, and nobody is declared.
+fn dead(
+    metrics: &RaftMetrics<TypeConfig>,
+    state: &State,
+    watch: &Watch,
+    vouched: impl Fn(NodeId) -> bool,
+) -> Vec<Command> {
     let membership = metrics.membership_config.membership();
     let members = membership.nodes().count();
     let silent: Vec<Command> = membership
@@ -243,13 +254,14 @@ fn dead(metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) -> Vec<
         .filter(|(id, _)| **id != metrics.id)
         .filter(|(id, _)| {
             let could = watch.heard_since(**id).map_or(Duration::ZERO, |since| since.elapsed());
-            silence(**id, metrics).unwrap_or(Duration::MAX).min(could) > DEAD_AFTER
+            let silent = silence(**id, metrics).unwrap_or(Duration::MAX).min(could);
+            silent > DEAD_AFTER && (silent > VOUCHED_DEAD_AFTER || !vouched(**id))
         })
         .filter_map(|(id, _)| state.node(*id))
         .filter(|node| node.status == NodeStatus::Up)
         .map(|node| Command::NodeDown { node: node.id, epoch: node.epoch })
         .collect();
-    if silent.len() <= (members / 3).max(1) { silent } else { Vec::new() }
+    if silent.len() <= at_once(members) { silent } else { Vec::new() }
 }
 
 /// People who lost their session and did not come back.

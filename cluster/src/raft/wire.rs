@@ -43,10 +43,12 @@ pub(crate) enum Kind {
     ReadIndex = 7,
     Fingerprint = 8,
     HandOver = 9,
+    Suspects = 10,
+    Probe = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Append,
         Self::Vote,
         Self::PreVote,
@@ -56,6 +58,8 @@ impl Kind {
         Self::ReadIndex,
         Self::Fingerprint,
         Self::HandOver,
+        Self::Suspects,
+        Self::Probe,
     ];
 }
 

@@ -6,6 +6,7 @@
 //! **Invariant:** a peer that is dead or hangs costs only the calls to it.
 
 mod dial;
+mod probe;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +81,8 @@ pub struct ControlLink {
     accepted: Arc<Accepts>,
     /// Whom this node no longer speaks to.
     expelled: Mutex<BTreeSet<NodeId>>,
+    /// Probes count from here.
+    begun: Instant,
 }
 
 /// The connections that peers made, to be closed when one of them is removed.
@@ -119,7 +122,7 @@ impl ControlLink {
         let (scope, banished) = (Arc::new(Scope::new()), watch::Sender::new(None));
         let dialler = Arc::new(Dialler { endpoint, client, refusals, scope, banished });
         let (targets, accepted, expelled) = (Mutex::default(), Arc::default(), Mutex::default());
-        Ok(Self { identity, dialler, door, targets, accepted, expelled })
+        Ok(Self { identity, dialler, door, targets, accepted, expelled, begun: Instant::now() })
     }
 
     /// Where the endpoint listens.
@@ -267,6 +270,20 @@ impl Rpc for ControlLink {
             }
         })
     }
+
+    fn probe(&self, target: NodeId, address: SocketAddr, deadline: Duration) -> BoxFuture<'_, bool> {
+        Box::pin(async move {
+            if self.expelled.lock().contains(&target) {
+                return false;
+            }
+            let peer = self.target(target);
+            let asked = async {
+                let Ok(connection) = peer.connect(&self.dialler, address).await else { return false };
+                probe::ask(&connection, self.begun, deadline).await
+            };
+            tokio::time::timeout(deadline, asked).await.unwrap_or(false)
+        })
+    }
 }
 
 async fn exchange(
@@ -311,7 +328,20 @@ impl Server {
     async fn member(self: Arc<Self>, connection: Connection, from: NodeId) {
         self.accepted.note(from, &connection);
         // Ends with the connection; whoever needs it dials again.
-        while let Ok((send, recv)) = connection.accept_bi().await {
+        loop {
+            let (send, recv) = tokio::select! {
+                opened = connection.accept_bi() => match opened {
+                    Ok(streams) => streams,
+                    Err(_) => return,
+                },
+                datagram = connection.read_datagram() => match datagram {
+                    Ok(datagram) => {
+                        probe::answer(&connection, datagram);
+                        continue;
+                    }
+                    Err(_) => return,
+                },
+            };
             let server = Arc::clone(&self);
             self.scope.spawn_work(async move {
                 match server.answer(from, send, recv).await {

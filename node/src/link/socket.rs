@@ -28,6 +28,9 @@ const DATAGRAM_SEND_BUFFER: usize = 1_250_000;
 /// Media that may wait to be read.
 const DATAGRAM_RECEIVE_BUFFER: usize = 2 << 20;
 
+/// Probes that may wait.
+const PROBE_BUFFER: usize = 16 << 10;
+
 /// Sizes of the UDP payloads on media links, in bytes.
 ///
 /// A datagram holds an RTP packet of 1200 bytes with its relay header only from about 1300 on.
@@ -89,7 +92,7 @@ pub(crate) fn client(crypto: QuicClientConfig, transport: &Arc<TransportConfig>)
     config
 }
 
-/// Control: requests both ways, no datagrams. A peer that died shows within the idle timeout.
+/// Control: requests both ways, and probes as datagrams, few and small. A peer that died shows within the idle timeout.
 pub(crate) fn control_transport(max_streams: u16) -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
@@ -98,7 +101,8 @@ pub(crate) fn control_transport(max_streams: u16) -> Arc<TransportConfig> {
         .initial_rtt(INITIAL_RTT)
         .max_concurrent_bidi_streams(max_streams.into())
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
+        .datagram_receive_buffer_size(Some(PROBE_BUFFER))
+        .datagram_send_buffer_size(PROBE_BUFFER)
         .stream_receive_window(VarInt::from_u32(8 << 20))
         .receive_window(VarInt::from_u32(16 << 20))
         .send_window(16 << 20);

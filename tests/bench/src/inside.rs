@@ -33,7 +33,7 @@ impl Inside {
         let (id, command) = sample::command();
         match self.directory.propose(Some(id), command).await {
             Ok(_) => Ok(Answer::Done),
-            Err(ProposeError::Unavailable { .. }) => Ok(Answer::Refused),
+            Err(ProposeError::Unavailable { .. } | ProposeError::StorageFull { .. }) => Ok(Answer::Refused),
             Err(error @ ProposeError::Rejected(_)) => Err(error.into()),
         }
     }

@@ -51,7 +51,7 @@ async fn a_node_that_came_back_is_not_judged_by_its_silence_before() {
     until("it is up again", || status() == Some(NodeStatus::Up)).await;
     let up = Instant::now();
     until("it is declared down again", || status() == Some(NodeStatus::Down)).await;
-    assert!(up.elapsed() > Duration::from_millis(1500), "down again after {:?}", up.elapsed());
+    assert!(up.elapsed() > Duration::from_millis(500), "down again after {:?}", up.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -266,3 +266,24 @@ async fn a_removed_node_is_cut_off_refused_and_told_why() {
     };
     assert!(tokio::time::timeout(PATIENT, refused).await.is_ok(), "its next handshake was not refused");
 }
+
+#[tokio::test]
+async fn a_probe_is_answered_by_who_lives_and_by_nobody_else() {
+    let cluster = Cluster::new();
+    let (one, _) = start(&cluster.node(1), ANY_PORT);
+    let process = mortal();
+    let guard = process.enter();
+    let (two, at_two) = start(&cluster.node(2), ANY_PORT);
+    drop(guard);
+    let (dead_after, node) = (Duration::from_millis(300), NodeId::new(2));
+    assert!(one.probe(node, at_two, PATIENT).await);
+    for _ in 0..20 {
+        let (a, b) = tokio::join!(one.probe(node, at_two, PATIENT), one.probe(node, at_two, PATIENT));
+        assert!(a && b, "each of several probes has its answer");
+    }
+    kill(process).await;
+    for _ in 0..3 {
+        assert!(!one.probe(node, at_two, dead_after).await, "the dead do not answer");
+    }
+    drop(two);
+}

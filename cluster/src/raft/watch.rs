@@ -1,0 +1,217 @@
+//! The failure detector's loop: probes whom this node observes, tells the voters whom it suspects, and as a voter acts
+//! on what the observers say. What to conclude, [`crate::detector`] decides.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::node::RaftNode;
+use super::wire::{Kind, encode_request};
+use crate::detector::{Epochs, Observer, PROBE_EVERY, REPORT_EVERY, SUSPECT_AFTER};
+use crate::directory::Directory;
+use crate::model::{NodeId, NodeStatus};
+use crate::state::{Command, State};
+
+/// For how long an answer to a probe is waited for. A later one would not matter.
+const PROBE_TIME: Duration = SUSPECT_AFTER;
+
+/// For how long a report is on its way at most.
+const REPORT_TIME: Duration = Duration::from_millis(300);
+
+/// Voters campaign for a dead leader's place one after the other, so that they do not split the votes.
+const CAMPAIGN_AFTER: Duration = Duration::from_millis(200);
+
+/// Between two attempts of one voter. An attempt is a round of pre-votes and a round of votes.
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(200);
+
+/// Answers and tasks in flight at most; more are let go.
+const IN_FLIGHT: usize = 64;
+
+pub(super) async fn run(node: Weak<RaftNode>, id: NodeId) {
+    let (answers, mut answered) = mpsc::channel(IN_FLIGHT);
+    let mut watch = Watch {
+        observer: Observer::new(id),
+        answers,
+        reported: None,
+        leaderless: None,
+        campaigned: None,
+        tasks: JoinSet::new(),
+        declaring: BTreeSet::new(),
+    };
+    let mut turns = interval(PROBE_EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            Some(from) = answered.recv() => {
+                let Some(node) = node.upgrade() else { return };
+                watch.observer.handle_answer(node.uptime(), from);
+            }
+            _ = turns.tick() => {
+                let Some(node) = node.upgrade() else { return };
+                watch.turn(&node);
+            }
+        }
+    }
+}
+
+struct Watch {
+    observer: Observer,
+    answers: mpsc::Sender<NodeId>,
+    /// When the voters were last told.
+    reported: Option<Instant>,
+    /// The leader that is dead by the verdict, and since when.
+    leaderless: Option<(NodeId, Instant)>,
+    campaigned: Option<Instant>,
+    /// Probes, reports, declarations and campaigns under way.
+    tasks: JoinSet<Option<(NodeId, u64)>>,
+    /// Lives that are being declared over.
+    declaring: BTreeSet<(NodeId, u64)>,
+}
+
+impl Watch {
+    fn turn(&mut self, node: &Arc<RaftNode>) {
+        while let Some(done) = self.tasks.try_join_next() {
+            if let Ok(Some(declared)) = done {
+                self.declaring.remove(&declared);
+            }
+        }
+        let (state, now) = (node.read_state(), node.uptime());
+        let up = up(&state);
+        if let Some(late) = self.observer.handle_turn(now, &up) {
+            tracing::info!(?late, "this process was held up and looks whether it is still counted in");
+            if !node.confirming.swap(true, Ordering::SeqCst) {
+                self.tasks.spawn(confirm(Arc::clone(node)));
+            }
+        }
+        let observed: Vec<NodeId> = self.observer.observed().collect();
+        for target in observed {
+            self.probe(node, target);
+        }
+        let suspects = self.observer.suspects(now);
+        self.report(node, suspects);
+        let verdict = node.jury.lock().verdict(now, &up);
+        self.act(node, &verdict);
+    }
+
+    fn probe(&mut self, node: &Arc<RaftNode>, target: NodeId) {
+        let (node, answers) = (Arc::clone(node), self.answers.clone());
+        self.tasks.spawn(async move {
+            if node.probe(target, PROBE_TIME).await {
+                // A full queue means that this loop was held up; it has answers enough.
+                let _ = answers.try_send(target);
+            }
+            None
+        });
+    }
+
+    /// Tells the voters, this node among them: at every turn while there are suspects, else now and then.
+    fn report(&mut self, node: &Arc<RaftNode>, suspects: Epochs) {
+        let now = Instant::now();
+        node.jury.lock().handle_report(node.uptime(), node.id, suspects.clone());
+        if suspects.is_empty() && self.reported.is_some_and(|at| now.duration_since(at) < REPORT_EVERY) {
+            return;
+        }
+        self.reported = Some(now);
+        let Ok(request) = encode_request(Kind::Suspects, &suspects) else { return };
+        let voters: BTreeSet<NodeId> = node.with_metrics(|metrics| metrics.membership_config.voter_ids().collect());
+        for voter in voters.into_iter().filter(|voter| *voter != node.id && !suspects.contains_key(voter)) {
+            let (node, request) = (Arc::clone(node), request.clone());
+            self.tasks.spawn(async move {
+                if let Err(error) = node.call(voter, request, REPORT_TIME).await {
+                    tracing::debug!(%voter, %error, "a report did not arrive");
+                }
+                None
+            });
+        }
+    }
+
+    /// Acts on the verdict: the leader declares; if the leader is dead, voters campaign.
+    fn act(&mut self, node: &Arc<RaftNode>, verdict: &Epochs) {
+        let (leads, leader) = node.with_metrics(|metrics| (metrics.state.is_leader(), metrics.current_leader));
+        if leads {
+            for (dead, epoch) in verdict.iter().map(|(dead, epoch)| (*dead, *epoch)) {
+                if self.declaring.insert((dead, epoch)) {
+                    tracing::warn!(node = %dead, epoch, "a node's observers agree that it is gone; it is declared down");
+                    self.tasks.spawn(declare(Arc::clone(node), dead, epoch));
+                }
+            }
+        }
+        let now = Instant::now();
+        let dead_leader = leader.filter(|leader| !leads && verdict.contains_key(leader));
+        let Some(leader) = dead_leader else {
+            self.leaderless = None;
+            return;
+        };
+        let since = self.leaderless.filter(|(of, _)| *of == leader).map_or(now, |(_, since)| since);
+        self.leaderless = Some((leader, since));
+        let Some(place) = node.place_among_voters(verdict) else { return };
+        let may = now.duration_since(since) >= CAMPAIGN_AFTER.saturating_mul(place);
+        if may && self.campaigned.is_none_or(|at| now.duration_since(at) >= CAMPAIGN_EVERY) {
+            self.campaigned = Some(now);
+            let node = Arc::clone(node);
+            self.tasks.spawn(async move {
+                // With pre-votes: as long as anyone hears the leader, nothing comes of it.
+                if let Err(error) = node.raft.trigger().elect(true).await {
+                    tracing::debug!(%error, "this node could not campaign");
+                }
+                None
+            });
+        }
+    }
+}
+
+/// A process that was held up asks a quorum for what happened meanwhile. If its life was declared over, the state that
+/// comes with the answer says so, and it registers anew.
+async fn confirm(node: Arc<RaftNode>) -> Option<(NodeId, u64)> {
+    while node.read_linearizable().await.is_err() {}
+    node.confirming.store(false, Ordering::SeqCst);
+    if node.epoch() != 0 && node.must_register() {
+        tracing::warn!(node = %node.id, epoch = node.epoch(), "this process was declared down while it was held up");
+    }
+    None
+}
+
+async fn declare(node: Arc<RaftNode>, dead: NodeId, epoch: u64) -> Option<(NodeId, u64)> {
+    if let Err(error) = node.propose(None, Command::NodeDown { node: dead, epoch }).await {
+        tracing::debug!(node = %dead, %error, "a node could not be declared down");
+    }
+    Some((dead, epoch))
+}
+
+/// The nodes that are up by the state.
+pub(super) fn up(state: &State) -> Epochs {
+    state.nodes().filter(|node| node.status == NodeStatus::Up).map(|node| (node.id, node.epoch)).collect()
+}
+
+impl RaftNode {
+    /// An observer's report.
+    pub(super) fn hear_report(&self, from: NodeId, suspects: Epochs) {
+        self.jury.lock().handle_report(self.uptime(), from, suspects);
+    }
+
+    /// Whether an observer that is heard hears `node`.
+    pub(super) fn is_vouched_for(&self, node: NodeId, state: &State) -> bool {
+        self.jury.lock().is_vouched_for(self.uptime(), node, &up(state))
+    }
+
+    /// Asks a member for a sign of life.
+    async fn probe(&self, target: NodeId, deadline: Duration) -> bool {
+        match self.address(target) {
+            Some(address) => self.network.rpc.probe(target, address, deadline).await,
+            None => false,
+        }
+    }
+
+    /// How many voters that are not dead campaign before this one; `None` when this one does not vote.
+    fn place_among_voters(&self, dead: &Epochs) -> Option<u32> {
+        let voters: BTreeSet<NodeId> = self.with_metrics(|metrics| metrics.membership_config.voter_ids().collect());
+        let place = voters.iter().filter(|voter| !dead.contains_key(voter)).position(|voter| *voter == self.id)?;
+        u32::try_from(place).ok()
+    }
+}
