@@ -66,7 +66,7 @@ impl Story {
     }
 
     #[track_caller]
-    fn is_sound(self) {
+    fn passes(self) {
         let verdict = self.history.check();
         assert_eq!(verdict.violations, []);
     }
@@ -101,17 +101,17 @@ fn an_orderly_life_is_sound() {
         .call(Call::Delete(MEETING), DONE(22))
         .call(Call::Read { meeting: MEETING, promise: Promise::Linearizable }, Outcome::Absent)
         .listed(23, &[])
-        .is_sound();
+        .passes();
 }
 
 #[test]
 fn a_local_read_may_lag_and_a_linearizable_one_may_not() {
-    Story::created().written(2, 12).local(11, 1).is_sound();
+    Story::created().written(2, 12).local(11, 1).passes();
     Story::created().written(2, 12).linearizable(11, 1).is(Fault::Order, "linearizable read begun after 12");
     Story::created().written(2, 12).look(Promise::AtLeast(12), 11, seen(1)).is(Fault::Order, "asked for at least 12");
     // What somebody else saw counts as well.
     Story::created().local(13, 1).linearizable(12, 1).is(Fault::Order, "begun after 13");
-    Story::created().written(2, 12).linearizable(11, 1).slow().is_sound();
+    Story::created().written(2, 12).linearizable(11, 1).slow().passes();
 }
 
 #[test]
@@ -139,14 +139,14 @@ fn a_lost_write_is_found() {
 #[test]
 fn a_write_of_unknown_outcome_happens_once_or_not_at_all() {
     let unanswered = || Story::created().update(2, Outcome::Unknown);
-    unanswered().linearizable(15, 1).is_sound();
-    unanswered().linearizable(15, 2).is_sound();
-    unanswered().local(12, 1).linearizable(15, 2).written(3, 16).linearizable(17, 3).is_sound();
+    unanswered().linearizable(15, 1).passes();
+    unanswered().linearizable(15, 2).passes();
+    unanswered().local(12, 1).linearizable(15, 2).written(3, 16).linearizable(17, 3).passes();
     // It may also take effect late, after another write.
-    unanswered().written(3, 13).local(14, 3).linearizable(16, 2).is_sound();
+    unanswered().written(3, 13).local(14, 3).linearizable(16, 2).passes();
     unanswered().local(12, 2).written(3, 13).linearizable(14, 3).linearizable(16, 2).is(Fault::Duplicate, "twice");
     unanswered().local(12, 2).local(14, 1).is(Fault::Duplicate, "came back");
-    unanswered().local(12, 2).local(11, 1).is_sound();
+    unanswered().local(12, 2).local(11, 1).passes();
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn an_acknowledged_write_that_happens_again_is_found() {
 #[test]
 fn a_meeting_made_twice_is_found() {
     let create = Call::Create { meeting: MEETING, token: Token(1), cap: CAP };
-    Story::default().call(create, Outcome::Unknown).listed(12, &[(MEETING, seen(1))]).is_sound();
-    Story::default().call(create, Outcome::Unknown).listed(12, &[]).is_sound();
+    Story::default().call(create, Outcome::Unknown).listed(12, &[(MEETING, seen(1))]).passes();
+    Story::default().call(create, Outcome::Unknown).listed(12, &[]).passes();
     let twice = [(MEETING, seen(1)), (MEETING, seen(1))];
     Story::created().listed(12, &twice).is(Fault::Duplicate, "made twice");
     Story::created().listed(12, &[(Label(9), seen(1)), (MEETING, seen(1))]).is(Fault::Order, "nobody made");
@@ -169,7 +169,7 @@ fn a_meeting_made_twice_is_found() {
 fn revisions_are_unique_and_keep_real_time() {
     Story::created().written(2, 12).call(Call::Start(MEETING), DONE(12)).is(Fault::Order, "two writes");
     Story::created().written(2, 12).written(3, 11).is(Fault::Order, "begun when the next was 13");
-    Story::created().written(2, 12).written(3, 11).slow().is_sound();
+    Story::created().written(2, 12).written(3, 11).slow().passes();
     Story::created().local(15, 1).written(2, 14).is(Fault::Order, "begun when the next was 16");
 }
 
@@ -177,9 +177,9 @@ fn revisions_are_unique_and_keep_real_time() {
 fn stages_go_forward_and_only_when_told() {
     let live =
         || Story::created().call(Call::Start(MEETING), Outcome::Unknown).look(Promise::Local, 14, at(Stage::Live));
-    live().is_sound();
+    live().passes();
     live().look(Promise::Local, 16, at(Stage::Scheduled)).is(Fault::Order, "earlier stage");
-    live().look(Promise::Local, 12, at(Stage::Scheduled)).is_sound();
+    live().look(Promise::Local, 12, at(Stage::Scheduled)).passes();
     live().look(Promise::Local, 16, at(Stage::Ended)).is(Fault::Order, "nobody asked");
     let early = Story::created().call(Call::Start(MEETING), DONE(14)).look(Promise::Local, 13, at(Stage::Live));
     early.is(Fault::Order, "nobody asked");
@@ -189,11 +189,11 @@ fn stages_go_forward_and_only_when_told() {
 fn what_is_gone_stays_gone() {
     let read = |promise| Call::Read { meeting: MEETING, promise };
     let gone = || Story::created().local(11, 1).call(Call::Delete(MEETING), Outcome::Unknown);
-    gone().listed(13, &[]).is_sound();
-    gone().listed(13, &[(MEETING, seen(1))]).listed(15, &[]).is_sound();
+    gone().listed(13, &[]).passes();
+    gone().listed(13, &[(MEETING, seen(1))]).listed(15, &[]).passes();
     gone().listed(13, &[]).listed(15, &[(MEETING, seen(1))]).is(Fault::Duplicate, "after it was gone");
     let told = || gone().call(read(Promise::Local), Outcome::Absent);
-    told().local(12, 1).is_sound();
+    told().local(12, 1).passes();
     told().linearizable(16, 1).is(Fault::Order, "told before");
     told().written(2, 16).is(Fault::Order, "wrote into it afterwards");
     let deleted = Story::created().call(Call::Delete(MEETING), DONE(11)).slow();
@@ -203,7 +203,7 @@ fn what_is_gone_stays_gone() {
 #[test]
 fn a_cap_is_never_exceeded() {
     let with = |people| Story::created().look(Promise::Local, 12, Seen { people: Some(people), ..seen(1) });
-    with((3, 3)).is_sound();
+    with((3, 3)).passes();
     with((4, 4)).is(Fault::Cap, "cap 3");
     with((1, 4)).is(Fault::Cap, "cap 3");
 }

@@ -1,4 +1,4 @@
-//! What a node had synced is there when it starts again, or it does not start.
+//! What a node had synced is there when it starts again, or it does not start; and what it had cut is gone.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,19 @@ use plenary_cluster::simulation::Seen;
 use super::{Scene, Sight};
 use crate::check::Invariant;
 
-/// Where each node's durable log ends.
+/// Where a node's log ends.
+#[derive(Debug, Clone, Copy, Default)]
+struct End {
+    /// On disk.
+    synced: u64,
+    /// As written.
+    written: u64,
+    /// As written at most since the last sync: the next sync brings the log as it was at some time since.
+    peak: u64,
+}
+
 #[derive(Debug, Default)]
-pub(crate) struct SyncedIsKept(BTreeMap<NodeId, u64>);
+pub(crate) struct SyncedIsKept(BTreeMap<NodeId, End>);
 
 impl Invariant for SyncedIsKept {
     fn name(&self) -> &'static str {
@@ -23,20 +33,41 @@ impl Invariant for SyncedIsKept {
 
     fn see(&mut self, sight: &Sight<'_>, _: &Scene<'_>) -> Result<(), String> {
         match sight {
-            Sight::Disk(Seen::Synced { node, end }) => {
-                self.0.insert(*node, *end);
+            Sight::Disk(Seen::Appended { node, entry, .. }) => {
+                let end = self.0.entry(*node).or_default();
+                end.written = entry.id.index + 1;
+                end.peak = end.peak.max(end.written);
                 Ok(())
             }
-            Sight::Disk(Seen::Cut { node, end }) => {
-                self.0.entry(*node).and_modify(|synced| *synced = (*synced).min(*end));
+            Sight::Disk(Seen::Purged { node, upto }) => {
+                let end = self.0.entry(*node).or_default();
+                end.written = end.written.max(upto.index + 1);
+                end.peak = end.peak.max(end.written);
                 Ok(())
             }
-            Sight::Disk(Seen::Opened { node, last, .. }) => {
-                let (synced, end) = (self.0.get(node).copied().unwrap_or(0), last.map_or(0, |last| last.index + 1));
-                if end >= synced {
+            Sight::Disk(Seen::Cut { node, end: cut }) => {
+                let end = self.0.entry(*node).or_default();
+                end.synced = end.synced.min(*cut);
+                end.written = end.written.min(*cut);
+                Ok(())
+            }
+            Sight::Disk(Seen::Synced { node, end: synced }) => {
+                let end = self.0.entry(*node).or_default();
+                let most = end.peak;
+                (end.synced, end.peak) = (*synced, end.written);
+                if *synced <= most {
                     return Ok(());
                 }
-                Err(format!("{node} opens a log that ends at {end} and had synced up to {synced}"))
+                Err(format!("{node} synced a log up to {synced} that had ended at {most} at most"))
+            }
+            Sight::Disk(Seen::Opened { node, last, .. }) => {
+                let opened = last.map_or(0, |last| last.index + 1);
+                let before = self.0.insert(*node, End { synced: opened, written: opened, peak: opened });
+                let synced = before.unwrap_or_default().synced;
+                if opened >= synced {
+                    return Ok(());
+                }
+                Err(format!("{node} opens a log that ends at {opened} and had synced up to {synced}"))
             }
             Sight::Disk(_)
             | Sight::Committed { .. }
