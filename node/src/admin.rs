@@ -243,6 +243,10 @@ impl Admin {
                 ProposeError::Rejected(Rejection::LastNode) => {
                     format!("node {node} is the last one that is up; without it there is no cluster")
                 }
+                ProposeError::Rejected(Rejection::QuorumNeedsNode) => format!(
+                    "without node {node} too few voters would answer to agree on anything: start the others first, or add \
+                     a node and wait until it votes (`plenary cluster status`)"
+                ),
                 ProposeError::Rejected(rejection) => rejection.to_string(),
                 full @ ProposeError::StorageFull { .. } => full.to_string(),
                 ProposeError::Unavailable { .. } if Instant::now() < until => continue,

@@ -78,7 +78,7 @@ impl Node {
         let control_link = Arc::new(ControlLink::bind(listen, Arc::clone(&identity), roster.clone())?);
         let directory = start_directory(&config, id, control, &control_link).await?;
         let standings = Arc::clone(&directory);
-        roster.follow(Arc::new(move |node| standings.read_local().standing(node)));
+        roster.follow(Arc::new(move |node| standings.standing(node)));
         let sink = Arc::new(WorkerSink::default());
         let media_link = Arc::new(MediaLink::bind(
             config.media_link.listen,

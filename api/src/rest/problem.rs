@@ -170,6 +170,7 @@ impl From<Rejection> for Problem {
             | Rejection::NodeNotFound
             | Rejection::NodeUp
             | Rejection::LastNode
+            | Rejection::QuorumNeedsNode
             | Rejection::ProposalExpired => {
                 return Self::new(Code::Conflict, format!("{rejection}: try again"));
             }

@@ -54,7 +54,8 @@ fn rejected(rejection: Rejection) -> ProtocolError {
         | Rejection::TokenSpent
         | Rejection::NodeNotFound
         | Rejection::NodeUp
-        | Rejection::LastNode => (ErrorCode::Internal, "the node could not carry this out; try again"),
+        | Rejection::LastNode
+        | Rejection::QuorumNeedsNode => (ErrorCode::Internal, "the node could not carry this out; try again"),
     };
     error(code, message)
 }

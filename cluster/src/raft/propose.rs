@@ -103,6 +103,13 @@ impl RaftNode {
         if let Some(refused) = self.without_room(&proposal.command) {
             return refused;
         }
+        if let Command::RemoveNode { node, .. } = &proposal.command
+            && self.with_metrics(|metrics| metrics.state.is_leader())
+            && !self.can_spare(*node)
+        {
+            let revision = self.read_state().revision();
+            return ProposeReply::Written { revision, applied: Applied::Rejected(Rejection::QuorumNeedsNode) };
+        }
         proposal.time = self.clock.now();
         let written = timeout_at(deadline, self.raft.client_write(proposal)).await;
         match written {

@@ -58,13 +58,32 @@ impl RaftNode {
         }
     }
 
+    /// How a node stands with the cluster, as far as this one can tell. An id is the index of an entry that admitted
+    /// it: a leader, who has all entries, can't fail to know an id that was handed out.
+    #[must_use]
+    pub fn standing(&self, node: NodeId) -> Standing {
+        match self.read_state().standing(node) {
+            Standing::NotKnownYet if self.leads_since_an_entry() => Standing::Stranger,
+            standing @ (Standing::Member | Standing::NotKnownYet | Standing::Removed | Standing::Stranger) => standing,
+        }
+    }
+
+    /// Whether this node leads and has applied an entry of its own term, and so all that was agreed on before it.
+    fn leads_since_an_entry(&self) -> bool {
+        self.with_metrics(|metrics| {
+            let own =
+                metrics.last_applied.is_some_and(|applied| applied.committed_leader_id().term == metrics.current_term);
+            metrics.state.is_leader() && own
+        })
+    }
+
     /// Whether a node may speak to us. One that this node can't know yet has the carrier's word that it is one of the
     /// cluster's; one that was removed speaks until the membership lets go of it, so that a leader can lay leadership
     /// down.
     fn knows(&self, node: NodeId) -> bool {
         let member = self.with_metrics(|metrics| metrics.membership_config.membership().get_node(&node).is_some());
         member
-            || match self.read_state().standing(node) {
+            || match self.standing(node) {
                 Standing::Member => true,
                 Standing::NotKnownYet => !planted!(StrangerRefused),
                 Standing::Removed | Standing::Stranger => false,

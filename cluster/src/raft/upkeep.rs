@@ -212,6 +212,27 @@ fn next_change(
     (!removed.is_empty()).then_some(ChangeMembers::RemoveNodes(removed))
 }
 
+impl RaftNode {
+    /// Whether the cluster can go on without `going`, as far as this node, which leads, can tell.
+    pub(super) fn can_spare(&self, going: NodeId) -> bool {
+        let (metrics, state) = (self.with_metrics(Clone::clone), self.read_state());
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+        // Who is dead for long and who is only not there now makes no difference here.
+        let watch = Watch::default();
+        let members: Vec<Candidate<'_>> = membership
+            .nodes()
+            .map(|(id, _)| Candidate {
+                id: *id,
+                zone: "",
+                votes: voters.contains(id),
+                standing: standing(*id, &metrics, &state, &watch),
+            })
+            .collect();
+        voters::can_spare(&members, self.id, going)
+    }
+}
+
 fn standing(id: NodeId, metrics: &RaftMetrics<TypeConfig>, state: &State, watch: &Watch) -> Standing {
     if state.is_removed(id) {
         Standing::Removed

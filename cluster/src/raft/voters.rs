@@ -52,6 +52,19 @@ pub(super) fn choose(members: &[Candidate<'_>], leader: NodeId) -> Option<BTreeS
     (ready * 2 > chosen.len()).then(|| chosen.iter().map(|member| member.id).collect())
 }
 
+/// Whether the others can take `going` out of the membership once it takes no part any more: that needs a majority of
+/// those who vote now.
+pub(super) fn can_spare(members: &[Candidate<'_>], leader: NodeId, going: NodeId) -> bool {
+    let voters: Vec<&Candidate<'_>> = members.iter().filter(|member| member.votes).collect();
+    let stays = |member: &Candidate<'_>| match member.standing {
+        Standing::Ready => true,
+        Standing::Waiting | Standing::Dead => member.id == leader,
+        Standing::Removed => false,
+    };
+    let staying = voters.iter().filter(|member| member.id != going && stays(member)).count();
+    staying * 2 > voters.len() || voters.iter().all(|member| member.id != going)
+}
+
 fn may_vote(member: &Candidate<'_>) -> bool {
     match member.standing {
         Standing::Ready => true,

@@ -304,6 +304,9 @@ pub enum Rejection {
     /// Without the node there would be nobody to go on.
     #[error("no other node is up")]
     LastNode,
+    /// Without the node too few voters would answer to change the membership. Said by the leader, never by `apply`.
+    #[error("the other voters that answer are no majority")]
+    QuorumNeedsNode,
 }
 
 /// A participant as others in the meeting see them.

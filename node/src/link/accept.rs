@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plenary_cluster::model::NodeId;
 use plenary_cluster::state::Standing;
 use quinn::{Connection, Endpoint, Incoming, VarInt};
 use rustls::pki_types::CertificateDer;
@@ -123,6 +124,14 @@ impl Door {
             Standing::Member | Standing::NotKnownYet => Ok(()),
             Standing::Removed => Err((REMOVED, Refusal::NotAMember, format!("node {node} was removed"))),
             Standing::Stranger => Err((REFUSED, Refusal::NotAMember, format!("node {node} was never admitted"))),
+        }
+    }
+
+    /// Whether a node still belongs, to its knowledge and ours.
+    pub(crate) fn admits(&self, node: NodeId) -> bool {
+        match self.roster.standing(node) {
+            Standing::Member | Standing::NotKnownYet => true,
+            Standing::Removed | Standing::Stranger => false,
         }
     }
 

@@ -296,7 +296,9 @@ impl Shared {
                 // Newcomers can't get here: the endpoint does not speak their protocol.
                 let Some(Accepted::Member(connection, from)) = accepted else { return };
                 match dial::greet(connection).await {
-                    Ok(established) => shared.hand_over(from.node, established),
+                    // The greeting takes its time; whoever was removed meanwhile is let go.
+                    Ok(established) if door.admits(from.node) => shared.hand_over(from.node, established),
+                    Ok(established) => established.connection.close(REMOVED, b"this node was removed from the cluster"),
                     Err(reason) => tracing::debug!(peer = %from.node, reason, "media link not established"),
                 }
                 drop(permit);

@@ -7,7 +7,9 @@ use openraft::ChangeMembers;
 use super::*;
 use tokio::task::JoinSet;
 
+use crate::directory::ProposeError;
 use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
+use crate::state::{Rejection, Standing};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_leader_dies_the_next_write_takes_less_than_two_seconds() {
@@ -167,4 +169,31 @@ async fn a_change_of_the_membership_that_lost_its_caller_halfway_is_brought_to_i
     };
     until("two voters and no joint membership", ended).await;
     eventually(|| cluster.node(place).propose(None, create(1))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_the_quorum_needs_is_not_removed() {
+    let mut cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let (lead, dead, other) = {
+        let id = |offset: usize| cluster.node((leader + offset) % 3).id();
+        (id(0), id(1), id(2))
+    };
+    cluster.kill((leader + 1) % 3).await;
+    let at = |cluster: &Cluster, id| {
+        let member = cluster.members.iter().find(|member| member.node.id() == id).expect("it lives");
+        Arc::clone(&member.node)
+    };
+    let (leader, follower) = (at(&cluster, lead), at(&cluster, other));
+    let down = || leader.read_local().node(dead).is_some_and(|node| node.status == NodeStatus::Down);
+    until("the dead one is declared down", down).await;
+    for going in [lead, other] {
+        let remove = Command::RemoveNode { node: going, while_up: true };
+        let refused = follower.propose(None, remove).await;
+        assert_eq!(refused, Err(ProposeError::Rejected(Rejection::QuorumNeedsNode)), "node {going}");
+    }
+    let remove = Command::RemoveNode { node: dead, while_up: false };
+    follower.propose(None, remove).await.expect("the dead one can go");
+    leader.propose(None, create(1)).await.expect("writes go on");
+    assert_eq!(leader.standing(NodeId::new(u64::MAX)), Standing::Stranger, "a leader knows every id there is");
 }
