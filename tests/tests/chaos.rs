@@ -13,7 +13,8 @@ fn a_cluster_under_faults_forgets_nothing_and_does_not_fork() -> Result<()> {
         faults: setting("CHAOS_FAULTS", 20) as usize,
         time: Duration::MAX,
         seed: setting("CHAOS_SEED", 3).into(),
-        kinds: Kind::ALL.to_vec(),
+        // A full disk may leave a store that only an operator can mend; `scripts/chaos` has that fault too.
+        kinds: Kind::ALL.into_iter().filter(|kind| *kind != Kind::DiskFull).collect(),
     };
     let report = as_client("share", 3, async |lan| stage(lan, 3, &limits).await)?;
     say(&report);

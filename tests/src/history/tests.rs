@@ -66,13 +66,13 @@ impl Story {
     }
 
     #[track_caller]
-    fn passes(self) {
+    fn stands(self) {
         let verdict = self.history.check();
         assert_eq!(verdict.violations, []);
     }
 
     #[track_caller]
-    fn is(self, fault: Fault, words: &str) {
+    fn shows(self, fault: Fault, words: &str) {
         let verdict = self.history.check();
         let found =
             verdict.violations.iter().any(|violation| violation.fault == fault && violation.what.contains(words));
@@ -101,111 +101,118 @@ fn an_orderly_life_is_sound() {
         .call(Call::Delete(MEETING), DONE(22))
         .call(Call::Read { meeting: MEETING, promise: Promise::Linearizable }, Outcome::Absent)
         .listed(23, &[])
-        .passes();
+        .stands();
 }
 
 #[test]
 fn a_local_read_may_lag_and_a_linearizable_one_may_not() {
-    Story::created().written(2, 12).local(11, 1).passes();
-    Story::created().written(2, 12).linearizable(11, 1).is(Fault::Order, "linearizable read begun after 12");
-    Story::created().written(2, 12).look(Promise::AtLeast(12), 11, seen(1)).is(Fault::Order, "asked for at least 12");
+    Story::created().written(2, 12).local(11, 1).stands();
+    Story::created().written(2, 12).linearizable(11, 1).shows(Fault::Order, "linearizable read begun after 12");
+    Story::created()
+        .written(2, 12)
+        .look(Promise::AtLeast(12), 11, seen(1))
+        .shows(Fault::Order, "asked for at least 12");
     // What somebody else saw counts as well.
-    Story::created().local(13, 1).linearizable(12, 1).is(Fault::Order, "begun after 13");
-    Story::created().written(2, 12).linearizable(11, 1).slow().passes();
+    Story::created().local(13, 1).linearizable(12, 1).shows(Fault::Order, "begun after 13");
+    Story::created().written(2, 12).linearizable(11, 1).slow().stands();
 }
 
 #[test]
 fn a_read_shows_what_stands_at_its_revision() {
-    Story::created().local(12, 7).is(Fault::Order, "nobody wrote");
-    Story::created().written(2, 12).local(11, 2).is(Fault::Order, "later revision");
-    Story::created().written(2, 12).local(13, 1).is(Fault::Lost, "not there");
-    Story::created().update(2, Outcome::Refused).local(13, 2).is(Fault::Order, "refused");
-    Story::created().local(12, 1).update(2, Outcome::Unknown).local(11, 2).is(Fault::Order, "before its write began");
+    Story::created().local(12, 7).shows(Fault::Order, "nobody wrote");
+    Story::created().written(2, 12).local(11, 2).shows(Fault::Order, "later revision");
+    Story::created().written(2, 12).local(13, 1).shows(Fault::Lost, "not there");
+    Story::created().update(2, Outcome::Refused).local(13, 2).shows(Fault::Order, "refused");
+    Story::created()
+        .local(12, 1)
+        .update(2, Outcome::Unknown)
+        .local(11, 2)
+        .shows(Fault::Order, "before its write began");
     let fork = Story::created().update(2, Outcome::Unknown).local(12, 1).slow().local(12, 2);
-    fork.is(Fault::Order, "this very revision");
+    fork.shows(Fault::Order, "this very revision");
 }
 
 #[test]
 fn a_lost_write_is_found() {
-    Story::created().listed(12, &[]).is(Fault::Lost, "creation was acknowledged");
+    Story::created().listed(12, &[]).shows(Fault::Lost, "creation was acknowledged");
     let read = Call::Read { meeting: MEETING, promise: Promise::Local };
-    Story::created().call(read, Outcome::Absent).is(Fault::Lost, "nobody deleted it");
-    Story::created().written(2, 12).listed(13, &[(MEETING, seen(1))]).is(Fault::Lost, "not there");
-    Story::created().call(Call::Start(MEETING), DONE(11)).local(12, 1).is(Fault::Lost, "start or end");
+    Story::created().call(read, Outcome::Absent).shows(Fault::Lost, "nobody deleted it");
+    Story::created().written(2, 12).listed(13, &[(MEETING, seen(1))]).shows(Fault::Lost, "not there");
+    Story::created().call(Call::Start(MEETING), DONE(11)).local(12, 1).shows(Fault::Lost, "start or end");
     let deleted = Story::created().call(Call::Delete(MEETING), DONE(11));
-    deleted.listed(12, &[(MEETING, seen(1))]).is(Fault::Lost, "after its acknowledged deletion");
+    deleted.listed(12, &[(MEETING, seen(1))]).shows(Fault::Lost, "after its acknowledged deletion");
 }
 
 #[test]
 fn a_write_of_unknown_outcome_happens_once_or_not_at_all() {
     let unanswered = || Story::created().update(2, Outcome::Unknown);
-    unanswered().linearizable(15, 1).passes();
-    unanswered().linearizable(15, 2).passes();
-    unanswered().local(12, 1).linearizable(15, 2).written(3, 16).linearizable(17, 3).passes();
+    unanswered().linearizable(15, 1).stands();
+    unanswered().linearizable(15, 2).stands();
+    unanswered().local(12, 1).linearizable(15, 2).written(3, 16).linearizable(17, 3).stands();
     // It may also take effect late, after another write.
-    unanswered().written(3, 13).local(14, 3).linearizable(16, 2).passes();
-    unanswered().local(12, 2).written(3, 13).linearizable(14, 3).linearizable(16, 2).is(Fault::Duplicate, "twice");
-    unanswered().local(12, 2).local(14, 1).is(Fault::Duplicate, "came back");
-    unanswered().local(12, 2).local(11, 1).passes();
+    unanswered().written(3, 13).local(14, 3).linearizable(16, 2).stands();
+    unanswered().local(12, 2).written(3, 13).linearizable(14, 3).linearizable(16, 2).shows(Fault::Duplicate, "twice");
+    unanswered().local(12, 2).local(14, 1).shows(Fault::Duplicate, "came back");
+    unanswered().local(12, 2).local(11, 1).stands();
 }
 
 #[test]
 fn an_acknowledged_write_that_happens_again_is_found() {
     let two = Story::created().written(2, 12).written(3, 14).local(14, 3);
-    two.linearizable(16, 2).is(Fault::Duplicate, "came back");
+    two.linearizable(16, 2).shows(Fault::Duplicate, "came back");
 }
 
 #[test]
 fn a_meeting_made_twice_is_found() {
     let create = Call::Create { meeting: MEETING, token: Token(1), cap: CAP };
-    Story::default().call(create, Outcome::Unknown).listed(12, &[(MEETING, seen(1))]).passes();
-    Story::default().call(create, Outcome::Unknown).listed(12, &[]).passes();
+    Story::default().call(create, Outcome::Unknown).listed(12, &[(MEETING, seen(1))]).stands();
+    Story::default().call(create, Outcome::Unknown).listed(12, &[]).stands();
     let twice = [(MEETING, seen(1)), (MEETING, seen(1))];
-    Story::created().listed(12, &twice).is(Fault::Duplicate, "made twice");
-    Story::created().listed(12, &[(Label(9), seen(1)), (MEETING, seen(1))]).is(Fault::Order, "nobody made");
+    Story::created().listed(12, &twice).shows(Fault::Duplicate, "made twice");
+    Story::created().listed(12, &[(Label(9), seen(1)), (MEETING, seen(1))]).shows(Fault::Order, "nobody made");
 }
 
 #[test]
 fn revisions_are_unique_and_keep_real_time() {
-    Story::created().written(2, 12).call(Call::Start(MEETING), DONE(12)).is(Fault::Order, "two writes");
-    Story::created().written(2, 12).written(3, 11).is(Fault::Order, "begun when the next was 13");
-    Story::created().written(2, 12).written(3, 11).slow().passes();
-    Story::created().local(15, 1).written(2, 14).is(Fault::Order, "begun when the next was 16");
+    Story::created().written(2, 12).call(Call::Start(MEETING), DONE(12)).shows(Fault::Order, "two writes");
+    Story::created().written(2, 12).written(3, 11).shows(Fault::Order, "begun when the next was 13");
+    Story::created().written(2, 12).written(3, 11).slow().stands();
+    Story::created().local(15, 1).written(2, 14).shows(Fault::Order, "begun when the next was 16");
 }
 
 #[test]
 fn stages_go_forward_and_only_when_told() {
     let live =
         || Story::created().call(Call::Start(MEETING), Outcome::Unknown).look(Promise::Local, 14, at(Stage::Live));
-    live().passes();
-    live().look(Promise::Local, 16, at(Stage::Scheduled)).is(Fault::Order, "earlier stage");
-    live().look(Promise::Local, 12, at(Stage::Scheduled)).passes();
-    live().look(Promise::Local, 16, at(Stage::Ended)).is(Fault::Order, "nobody asked");
+    live().stands();
+    live().look(Promise::Local, 16, at(Stage::Scheduled)).shows(Fault::Order, "earlier stage");
+    live().look(Promise::Local, 12, at(Stage::Scheduled)).stands();
+    live().look(Promise::Local, 16, at(Stage::Ended)).shows(Fault::Order, "nobody asked");
     let early = Story::created().call(Call::Start(MEETING), DONE(14)).look(Promise::Local, 13, at(Stage::Live));
-    early.is(Fault::Order, "nobody asked");
+    early.shows(Fault::Order, "nobody asked");
 }
 
 #[test]
 fn what_is_gone_stays_gone() {
     let read = |promise| Call::Read { meeting: MEETING, promise };
     let gone = || Story::created().local(11, 1).call(Call::Delete(MEETING), Outcome::Unknown);
-    gone().listed(13, &[]).passes();
-    gone().listed(13, &[(MEETING, seen(1))]).listed(15, &[]).passes();
-    gone().listed(13, &[]).listed(15, &[(MEETING, seen(1))]).is(Fault::Duplicate, "after it was gone");
+    gone().listed(13, &[]).stands();
+    gone().listed(13, &[(MEETING, seen(1))]).listed(15, &[]).stands();
+    gone().listed(13, &[]).listed(15, &[(MEETING, seen(1))]).shows(Fault::Duplicate, "after it was gone");
     let told = || gone().call(read(Promise::Local), Outcome::Absent);
-    told().local(12, 1).passes();
-    told().linearizable(16, 1).is(Fault::Order, "told before");
-    told().written(2, 16).is(Fault::Order, "wrote into it afterwards");
+    told().local(12, 1).stands();
+    told().linearizable(16, 1).shows(Fault::Order, "told before");
+    told().written(2, 16).shows(Fault::Order, "wrote into it afterwards");
     let deleted = Story::created().call(Call::Delete(MEETING), DONE(11)).slow();
-    deleted.written(2, 12).is(Fault::Order, "was deleted at 11");
+    deleted.written(2, 12).shows(Fault::Order, "was deleted at 11");
 }
 
 #[test]
 fn a_cap_is_never_exceeded() {
     let with = |people| Story::created().look(Promise::Local, 12, Seen { people: Some(people), ..seen(1) });
-    with((3, 3)).passes();
-    with((4, 4)).is(Fault::Cap, "cap 3");
-    with((1, 4)).is(Fault::Cap, "cap 3");
+    with((3, 3)).stands();
+    with((4, 4)).shows(Fault::Cap, "cap 3");
+    with((1, 4)).shows(Fault::Cap, "cap 3");
 }
 
 #[test]
