@@ -205,7 +205,8 @@ impl Failover {
     #[must_use]
     pub fn meets_goals(&self) -> bool {
         let good = |own: &[Duration], other: &[Duration]| {
-            percentiles(own)[1] <= Duration::from_secs(1) && ratio(own, other) <= 1.0 / 3.0
+            let ([_, own, _], [_, other, _]) = (percentiles(own), percentiles(other));
+            own <= Duration::from_secs(1) && own * 3 <= other
         };
         self.figures.iter().all(|(_, own, other)| good(own, other))
     }
