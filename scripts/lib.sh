@@ -116,7 +116,12 @@ binary() {
 
 # The loopback interface, up: a new network namespace starts with it down.
 loopback() {
-  case $(cat /sys/class/net/lo/operstate 2>/dev/null) in down) ;; *) return ;; esac
+  # Under a plain `unshare -n` /sys still speaks of the host, so the kernel is asked.
+  if have ip; then
+    case $(ip -o link show lo 2>/dev/null) in *[,\<]UP[,\>]*) return ;; esac
+  else
+    case $(cat /sys/class/net/lo/operstate 2>/dev/null) in down) ;; *) return ;; esac
+  fi
   say "bringing the loopback interface up"
   ip link set lo up || die "the loopback interface is down and this user has no right to bring it up: run 'ip link set lo up' as root"
 }

@@ -7,6 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
 
+/// What openraft calls an error and is none: a change of the membership that another leader has to make by now, and calls
+/// that come while it stops. Our own code says what matters of both.
+const NO_ERRORS: [&str; 2] = ["openraft::raft::api::management=off", "openraft::raft::raft_inner=off"];
+
 /// Starts logging to standard error.
 ///
 /// # Errors
@@ -14,6 +18,9 @@ use crate::config::{Log, LogFormat};
 pub fn start_logging(config: &Log) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&config.filter)
         .map_err(|error| anyhow::anyhow!("configuration: `log.filter`: {error}; try \"info,plenary=debug\""))?;
+    let filter = NO_ERRORS
+        .into_iter()
+        .fold(filter, |filter, directive| filter.add_directive(directive.parse().expect("a directive")));
     // Colours are for eyes; in a file they would hide the level from whoever searches for it.
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);

@@ -77,14 +77,15 @@ impl RaftNode {
 
     /// Whether this node hears a leader, or leads and hears a quorum.
     fn hears(&self) -> bool {
-        let acknowledged = self.with_metrics(|metrics| {
+        let (acknowledged, alone) = self.with_metrics(|metrics| {
             let leads = metrics.state.is_leader();
-            leads.then(|| metrics.last_quorum_acked.as_deref().copied())
+            let alone = metrics.membership_config.voter_ids().eq([self.id]);
+            (leads.then(|| metrics.last_quorum_acked.as_deref().copied()), alone)
         });
         match acknowledged {
-            Some(Some(at)) => at.elapsed() < SILENCE,
-            // The only voter acknowledges to itself; openraft may not have noted it yet.
-            Some(None) => self.with_metrics(|metrics| metrics.membership_config.voter_ids().count() == 1),
+            // The only voter acknowledges to itself, and openraft does not note that.
+            Some(_) if alone => true,
+            Some(at) => at.is_some_and(|at| at.elapsed() < SILENCE),
             None => self.heard.lock().is_some_and(|at| at.elapsed() < SILENCE),
         }
     }

@@ -51,7 +51,7 @@ impl Token {
                 self.data_dir.display()
             )
         })?;
-        let lifetime = Duration::from_secs(self.minutes * 60);
+        let lifetime = Duration::from_secs(self.minutes.saturating_mul(60));
         match self.kind.unwrap_or(Kind::Join) {
             Kind::Join => {
                 let expires = Timestamp::from_millis(identity::now().millis().saturating_add(millis(lifetime)));

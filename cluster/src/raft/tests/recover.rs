@@ -197,3 +197,20 @@ async fn a_node_that_the_quorum_needs_is_not_removed() {
     leader.propose(None, create(1)).await.expect("writes go on");
     assert_eq!(leader.standing(NodeId::new(u64::MAX)), Standing::Stranger, "a leader knows every id there is");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_is_left_alone_has_its_quorum() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let last = cluster.node(leader);
+    let members = || last.with_metrics(|metrics| metrics.membership_config.membership().nodes().count());
+    for (left, offset) in [(2, 1), (1, 2)] {
+        let remove = Command::RemoveNode { node: cluster.node((leader + offset) % 3).id(), while_up: true };
+        eventually(|| last.propose(None, remove.clone())).await;
+        until("the membership lets go of it", || members() == left).await;
+    }
+    let silence = || last.with_metrics(|metrics| metrics.last_quorum_acked.as_deref().map(openraft::Instant::elapsed));
+    until("nobody acknowledged for long", || silence().is_none_or(|silence| silence > Duration::from_secs(2))).await;
+    assert!(last.status().quorum, "it needs nobody else");
+    assert_eq!(last.status().leader, Some(last.id()));
+}
