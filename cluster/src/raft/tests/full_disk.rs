@@ -11,8 +11,20 @@ use crate::directory::ProposeError;
 
 const PLACE: &str = "PLENARY_FULL_DISK";
 
+/// Leaves this much room and no less at any moment: the node may look at any.
+fn fill_up_to(path: &Path, room: u64) {
+    let free = || {
+        let found = rustix::fs::statvfs(path).expect("a file system");
+        found.f_bavail * found.f_frsize
+    };
+    let mut file = File::create(path).expect("a file");
+    while free() > room + 65536 {
+        file.write_all(&[7; 65536]).expect("there is room");
+    }
+}
+
 /// Fills the file system up to the last byte.
-fn fill(path: &Path) -> File {
+fn fill(path: &Path) {
     let mut file = File::create(path).expect("a file");
     for size in [65536, 512, 1] {
         loop {
@@ -23,7 +35,6 @@ fn fill(path: &Path) -> File {
             }
         }
     }
-    file
 }
 
 /// Runs in a mount namespace of its own, with 32 MiB of memory for a disk.
@@ -58,8 +69,7 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
 
     // Nearly full: the reserve is kept, changes are refused, what is known can be read.
     let full = place.join("filler");
-    let filler = fill(&full);
-    filler.set_len(filler.metadata().expect("read").len() - 2 * 1024 * 1024).expect("a little room");
+    fill_up_to(&full, 2 * 1024 * 1024);
     let refused = node.propose(Some(meeting(2)), create(2)).await.expect_err("there is no room");
     let ProposeError::StorageFull { node: who, folder: named } = &refused else {
         panic!("refused otherwise: {refused}")
@@ -69,8 +79,7 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
     assert!(node.read_linearizable().await.expect("reads go on").meeting(meeting(1)).is_some());
 
     // Full to the last byte: the reserve makes room for what ends things, for a snapshot, for another start and its vote.
-    drop(filler);
-    drop(fill(&place.join("more")));
+    fill(&place.join("more"));
     until("the reserve is given up", || reserved() == 0).await;
     node.propose(Some(meeting(1)), Command::DeleteMeeting { meeting: meeting(1) }).await.expect("it makes room");
     node.raft.trigger().snapshot().await.expect("raft runs");
