@@ -107,15 +107,19 @@ export class Call {
     this.#session?.interest(interest);
   }
 
-  /** A frame of a video slot is on the screen. True when it is certainly of whoever is named. */
-  frameShown(mid: string, rtpTimestamp: number | undefined): boolean {
+  /** A frame of a video slot is on the screen. */
+  frameShown(mid: string, rtpTimestamp: number | undefined): void {
     if (!this.seen) {
       this.seen = true;
       performance.mark('plenary:first-remote-frame');
     }
+    if (this.#table.frameShown(mid, rtpTimestamp, this.#contributor(mid, rtpTimestamp))) this.slots = this.#table.view();
+  }
+
+  /** Whether a frame of a video slot is of whoever the slot shows; undefined when the browser can't tell whose it is. */
+  isNamed(mid: string, rtpTimestamp: number | undefined): boolean | undefined {
     const from = this.#contributor(mid, rtpTimestamp);
-    if (this.#table.frameShown(mid, rtpTimestamp, from)) this.slots = this.#table.view();
-    return from !== undefined && from === this.#table.shownIn(mid);
+    return from === undefined ? undefined : from === this.#table.shownIn(mid);
   }
 
   #contributor(mid: string, rtpTimestamp: number | undefined): string | undefined {
