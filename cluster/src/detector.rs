@@ -2,14 +2,17 @@
 //! time since the caller began, answers and reports as calls.
 //!
 //! ```text
-//! each node:   Observer ── probes, every 100 ms ──► the nodes it observes
-//!                 │ suspects
+//! each node:   Observer ── probes, every 50 ms ──► the nodes it observes
+//!                 │ suspects             └─ a leader that is silent ──► each voter: would vote for another
 //!                 ▼
-//! each voter:  Jury ── two observers agree ──► the leader declares; if it is the leader, a voter campaigns
+//! each voter:  Jury ── two observers agree ──► the leader declares
 //! ```
 //!
-//! An observer that was itself late takes its suspicions back, and when many fall silent at once nothing is declared
-//! for a while: both are more likely our own fault than theirs.
+//! Only silence that an observer listened to counts; one that was held up for long takes its suspicions back, and when
+//! many fall silent at once nothing is declared for a while: all of it is more likely our own fault than theirs.
+//!
+//! To be declared down costs a node its sessions, to be no longer the leader costs it nothing. So a leader is replaced
+//! after less silence: it takes a majority of the voters that each find it silent, as any election does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,16 +21,20 @@ use crate::model::NodeId;
 use crate::placement::mix;
 
 /// Between two probes of a node.
-pub(crate) const PROBE_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// A turn that comes this much after the one before says that the observer was held up: what it takes for others'
 /// silence may be its own.
 pub(crate) const LATE: Duration = PROBE_EVERY.saturating_add(Duration::from_millis(300));
 
-/// Silence that makes suspect: six probes without an answer. Two busy cores hold a healthy process up for 300 ms now
+/// Silence that makes suspect: a dozen probes without an answer. Two busy cores hold a healthy process up for 300 ms now
 /// and then; with the agreement below this leaves half of the second and a half in which its calls are to go on
 /// elsewhere.
 pub(crate) const SUSPECT_AFTER: Duration = Duration::from_millis(600);
+
+/// Silence of the leader after which a voter would vote for another: five probes without an answer, or more where
+/// answers usually come later ([`Gaps`]), up to [`SUSPECT_AFTER`].
+const LEADER_SILENT: Duration = Duration::from_millis(250);
 
 /// Observers of one node, where there are as many others: two have to agree, and two may be dead or cut off
 /// themselves.
@@ -39,7 +46,7 @@ const AGREE: usize = 2;
 /// Agreement has to last so long: the others of a mass loss are suspect by then as well.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// A report that is older does not count for a suspicion: three turns.
+/// A report that is older does not count for a suspicion: a few turns.
 const REPORT_HOLDS: Duration = Duration::from_millis(350);
 
 /// Observers report at least this often.
@@ -82,7 +89,35 @@ pub(crate) struct Observer {
 #[derive(Debug)]
 struct Watched {
     epoch: u64,
+    /// When it last answered, without the time in which this node did not listen.
     heard: Duration,
+    gaps: Gaps,
+}
+
+/// The time between two answers: its mean and its mean deviation, smoothed as TCP smooths its round-trip time (RFC 6298
+/// §2).
+#[derive(Debug)]
+struct Gaps {
+    mean: Duration,
+    deviation: Duration,
+}
+
+impl Watched {
+    const fn new(epoch: u64, now: Duration) -> Self {
+        Self { epoch, heard: now, gaps: Gaps { mean: PROBE_EVERY, deviation: Duration::ZERO } }
+    }
+}
+
+impl Gaps {
+    fn add(&mut self, gap: Duration) {
+        self.deviation = (self.deviation * 3 + gap.abs_diff(self.mean)) / 4;
+        self.mean = (self.mean * 7 + gap) / 8;
+    }
+
+    /// More is not usual: an answer is missing, and the next one is late.
+    fn usual(&self) -> Duration {
+        self.mean * 2 + self.deviation * 4
+    }
 }
 
 impl Observer {
@@ -90,33 +125,44 @@ impl Observer {
         Self { me, watched: BTreeMap::new(), last_turn: None }
     }
 
-    /// Takes in which nodes are up and begins a turn: probe [`Observer::observed`] now. By how much the turn is late,
-    /// if it is.
-    pub(crate) fn handle_turn(&mut self, now: Duration, up: &Epochs) -> Option<Duration> {
+    /// Takes in which nodes are up, and which of them to observe in any case, and begins a turn: probe
+    /// [`Observer::observed`] now. How long ago the turn before was, if that is very long.
+    pub(crate) fn handle_turn(&mut self, now: Duration, up: &Epochs, also: Option<NodeId>) -> Option<Duration> {
         let since = self.last_turn.map(|last| now.saturating_sub(last));
         self.last_turn = Some(now);
         self.watched.retain(|node, _| up.contains_key(node));
         for (node, epoch) in up.iter().filter(|(node, _)| **node != self.me) {
-            if !observers(*node, up.keys().copied()).contains(&self.me) {
+            if also != Some(*node) && !observers(*node, up.keys().copied()).contains(&self.me) {
                 self.watched.remove(node);
                 continue;
             }
             // A new life is not judged by the silence of the one before.
-            let watched = self.watched.entry(*node).or_insert(Watched { epoch: *epoch, heard: now });
+            let watched = self.watched.entry(*node).or_insert_with(|| Watched::new(*epoch, now));
             if watched.epoch != *epoch {
-                *watched = Watched { epoch: *epoch, heard: now };
+                *watched = Watched::new(*epoch, now);
             }
         }
-        let late = since.filter(|since| *since > LATE)?;
-        self.watched.values_mut().for_each(|watched| watched.heard = now);
-        Some(late)
+        let since = since?;
+        let late = since > LATE;
+        let missed = if late { now } else { since.saturating_sub(PROBE_EVERY) };
+        self.watched.values_mut().for_each(|watched| watched.heard = now.min(watched.heard + missed));
+        late.then_some(since)
     }
 
     /// A node answered.
     pub(crate) fn handle_answer(&mut self, now: Duration, node: NodeId) {
         if let Some(watched) = self.watched.get_mut(&node) {
+            watched.gaps.add(now.saturating_sub(watched.heard));
             watched.heard = watched.heard.max(now);
         }
+    }
+
+    /// Whether the leader, observed, has been silent for so long that another should lead.
+    pub(crate) fn misses_leader(&self, now: Duration, leader: NodeId) -> bool {
+        self.watched.get(&leader).is_some_and(|watched| {
+            let enough = LEADER_SILENT.max(watched.gaps.usual()).min(SUSPECT_AFTER);
+            now.saturating_sub(watched.heard) > enough
+        })
     }
 
     /// Whom to probe.
@@ -216,7 +262,7 @@ mod tests {
         let mut now = Duration::ZERO;
         while now < until {
             for observer in &mut observers {
-                assert_eq!(observer.handle_turn(now, &up), None);
+                assert_eq!(observer.handle_turn(now, &up, None), None);
                 let answering: Vec<NodeId> = observer.observed().filter(|node| alive.contains(node)).collect();
                 answering.into_iter().for_each(|node| observer.handle_answer(now, node));
                 jury.handle_report(now, observer.me, observer.suspects(now));
@@ -299,24 +345,76 @@ mod tests {
     #[test]
     fn a_late_observer_takes_its_suspicions_back() {
         let (up, mut observer) = (up(1..=3), Observer::new(NodeId::new(1)));
-        for now in (0..800).step_by(100) {
-            observer.handle_turn(ms(now), &up);
+        for now in (0..=700).step_by(50) {
+            observer.handle_turn(ms(now), &up, None);
             observer.handle_answer(ms(now), NodeId::new(3));
         }
         assert_eq!(observer.suspects(ms(700)), Epochs::from([(NodeId::new(2), 12)]));
-        assert_eq!(observer.handle_turn(ms(1200), &up), Some(ms(500)));
+        assert_eq!(observer.handle_turn(ms(1200), &up, None), Some(ms(500)));
         assert_eq!(observer.suspects(ms(1700)), Epochs::new());
         assert_eq!(observer.suspects(ms(1900)).len(), 2, "it goes on from there");
     }
 
     #[test]
+    fn silence_that_nobody_listened_to_does_not_count() {
+        let (up, leader) = (up(1..=3), NodeId::new(2));
+        let mut observer = Observer::new(NodeId::new(1));
+        // Every turn comes 200 ms after the one before: 150 ms of them nobody listened.
+        for now in (0..=1000).step_by(200) {
+            assert_eq!(observer.handle_turn(ms(now), &up, None), None);
+        }
+        assert!(!observer.misses_leader(ms(1000), leader), "250 ms were listened to");
+        observer.handle_turn(ms(1050), &up, None);
+        assert!(observer.misses_leader(ms(1050), leader));
+        assert_eq!(observer.suspects(ms(1050)), Epochs::new());
+    }
+
+    #[test]
+    fn a_leader_that_is_always_slow_is_given_more_time() {
+        let (up, leader) = (up(1..=3), NodeId::new(2));
+        let silent_after = |gap: u64, but_once: u64| {
+            let mut observer = Observer::new(NodeId::new(1));
+            let mut now = 0;
+            for turn in 0..200 {
+                now = turn * 50;
+                observer.handle_turn(ms(now), &up, None);
+                if now % gap == 0 && !(2000..2000 + but_once).contains(&now) {
+                    observer.handle_answer(ms(now), leader);
+                }
+            }
+            let heard = now - now % gap;
+            let turns = (now..).step_by(50).skip(1);
+            let missed = turns.take_while(|now| {
+                observer.handle_turn(ms(*now), &up, None);
+                !observer.misses_leader(ms(*now), leader)
+            });
+            missed.last().unwrap_or(now) + 50 - heard
+        };
+        assert_eq!(silent_after(50, 0), 300);
+        assert_eq!(silent_after(200, 0), 450);
+        assert_eq!(silent_after(400, 0), 650, "and not more than anybody");
+        assert_eq!(silent_after(50, 500), 300, "one outage is soon forgotten");
+    }
+
+    #[test]
+    fn the_leader_is_observed_by_every_voter_that_asks_for_it() {
+        let (up, node) = (up(1..=9), NodeId::new(2));
+        let stranger = up.keys().find(|me| **me != node && !observers(node, up.keys().copied()).contains(me));
+        let mut observer = Observer::new(*stranger.expect("five do not observe it"));
+        observer.handle_turn(ms(0), &up, None);
+        assert!(observer.observed().all(|other| other != node));
+        observer.handle_turn(ms(50), &up, Some(node));
+        assert!(observer.observed().any(|other| other == node));
+    }
+
+    #[test]
     fn a_node_in_a_new_life_has_time_to_answer() {
         let (mut up, mut observer) = (up(1..=3), Observer::new(NodeId::new(1)));
-        for now in (0..1000).step_by(100) {
-            observer.handle_turn(ms(now), &up);
+        for now in (0..1000).step_by(50) {
+            observer.handle_turn(ms(now), &up, None);
         }
         up.insert(NodeId::new(2), 40);
-        observer.handle_turn(ms(1000), &up);
+        observer.handle_turn(ms(1000), &up, None);
         assert_eq!(observer.suspects(ms(1000)), Epochs::from([(NodeId::new(3), 13)]));
     }
 }

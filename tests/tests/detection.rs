@@ -8,9 +8,9 @@ use plenary_tests::{Cluster, DEADLINE, now, say, setting, until, until_within};
 use serde_json::{Value, json};
 
 /// A dead node is declared down within this. The detector needs 0.7 to 0.9 s; the rest is for busy machines.
-const DOWN_WITHIN: Duration = Duration::from_secs(3);
-/// A write is acknowledged again within this. The goal is one second; the rest is for busy machines.
-const WRITE_WITHIN: Duration = Duration::from_secs(3);
+const DOWN_WITHIN: Duration = Duration::from_secs(2);
+/// A write is acknowledged again within this: the goal.
+const WRITE_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {

@@ -9,9 +9,8 @@ use openraft::{Config, ConfigError, SnapshotPolicy};
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// Bounds of the election timeout. A follower campaigns once it has heard nothing for the leader's lease, which
-/// openraft takes to be the upper bound, plus a random time between the two: 900 to 1200 ms. So a busy two-core
-/// machine may miss four heartbeats in a row before anybody moves, and after a kill -9 of the leader there is a new
-/// one, with a lost race between two candidates (300 to 600 ms more) included, within two seconds.
+/// openraft takes to be the upper bound, plus a random time between the two: 900 to 1200 ms. That is for when the
+/// failure detector does not run; with it, a leader that is silent is replaced after a third of that ([`super::watch`]).
 pub(super) const ELECTION_MIN: Duration = Duration::from_millis(300);
 /// See [`ELECTION_MIN`].
 pub(super) const ELECTION_MAX: Duration = Duration::from_millis(600);

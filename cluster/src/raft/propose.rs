@@ -8,10 +8,15 @@
 //!
 //! Until the deadline a proposal without an answer is tried again, under the same id: the state recognises it.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 
+use super::RpcError;
 use super::node::RaftNode;
 use super::runtime::{Instant, left_until, now, random_below, timeout_at};
 use super::types::TypeConfig;
@@ -124,8 +129,7 @@ impl RaftNode {
 
     async fn forward(&self, leader: NodeId, proposal: &Proposal, deadline: Instant) -> ProposeReply {
         let Ok(request) = encode_request(Kind::Propose, proposal) else { return ProposeReply::Unavailable };
-        let left = left_until(deadline).min(ATTEMPT_TIME);
-        match self.call(leader, request, left).await {
+        match self.ask_leader(leader, request, deadline).await {
             Ok(reply) => decode_reply(&reply).unwrap_or(ProposeReply::Unavailable),
             Err(error) => {
                 tracing::debug!(%leader, %error, "a proposal could not be forwarded");
@@ -134,17 +138,33 @@ impl RaftNode {
         }
     }
 
+    /// Calls whoever is taken for the leader, until someone else is: a dead one never answers.
+    pub(super) async fn ask_leader(
+        &self,
+        leader: NodeId,
+        request: Bytes,
+        deadline: Instant,
+    ) -> Result<Bytes, RpcError> {
+        let left = left_until(deadline).min(ATTEMPT_TIME);
+        match select(pin!(self.call(leader, request, left)), pin!(self.leader_changed())).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => {
+                let reason = "it leads no longer".to_owned();
+                Err(RpcError::Unreachable { target: leader, reason })
+            }
+        }
+    }
+
     /// Waits until the leader changes, or a little.
     pub(super) async fn pause(&self, deadline: Instant) {
-        let until = deadline.min(now() + PAUSE);
+        drop(timeout_at(deadline.min(now() + PAUSE), self.leader_changed()).await);
+    }
+
+    /// Waits until this node takes someone else for the leader, or nobody.
+    async fn leader_changed(&self) {
         let mut metrics = self.raft.server_metrics();
         let before = self.leader();
-        let changed = async {
-            while self.leader() == before
-                && openraft::async_runtime::watch::WatchReceiver::changed(&mut metrics).await.is_ok()
-            {}
-        };
-        drop(timeout_at(until, changed).await);
+        while self.leader() == before && metrics.changed().await.is_ok() {}
     }
 
     /// When a call that begins now has to be answered.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::config::{ELECTION_MAX, HEARTBEAT};
 use super::node::RaftNode;
 use super::propose::RETRY_AFTER;
-use super::runtime::{Instant, left_until, now, timeout_at};
+use super::runtime::{Instant, now, timeout_at};
 use super::wire::{Kind, ReadIndexReply, decode_reply, encode_request};
 use crate::directory::{Directory, ProposeError, RaftStatus, ReadError, Written};
 use crate::model::{MeetingId, NodeId};
@@ -19,9 +19,6 @@ use crate::state::{Command, State};
 
 /// A leader or a quorum that was silent for longer is not believed in: its lease is over.
 const SILENCE: Duration = ELECTION_MAX.saturating_add(HEARTBEAT.saturating_mul(2));
-
-/// For how long one node is asked how far a read has to wait.
-const ATTEMPT_TIME: Duration = Duration::from_millis(500);
 
 impl RaftNode {
     /// Waits until the entry at `revision` is applied here.
@@ -68,8 +65,7 @@ impl RaftNode {
 
     async fn ask_read_index(&self, leader: NodeId, deadline: Instant) -> ReadIndexReply {
         let Ok(request) = encode_request(Kind::ReadIndex, &()) else { return ReadIndexReply::Unavailable };
-        let left = left_until(deadline).min(ATTEMPT_TIME);
-        match self.call(leader, request, left).await {
+        match self.ask_leader(leader, request, deadline).await {
             Ok(reply) => decode_reply(&reply).unwrap_or(ReadIndexReply::Unavailable),
             Err(_) => ReadIndexReply::Unavailable,
         }

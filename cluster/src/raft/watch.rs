@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use openraft::raft::TransferLeaderRequest;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -23,11 +24,14 @@ const PROBE_TIME: Duration = SUSPECT_AFTER;
 /// For how long a report is on its way at most.
 const REPORT_TIME: Duration = Duration::from_millis(300);
 
+/// A voter that misses the leader campaigns a turn later: the others miss it by then as well.
+const SETTLE: Duration = PROBE_EVERY;
+
 /// Voters campaign for a dead leader's place one after the other, so that they do not split the votes.
-const CAMPAIGN_AFTER: Duration = Duration::from_millis(200);
+const CAMPAIGN_AFTER: Duration = Duration::from_millis(150);
 
 /// Between two attempts of one voter. An attempt is a round of pre-votes and a round of votes.
-const CAMPAIGN_EVERY: Duration = Duration::from_millis(200);
+const CAMPAIGN_EVERY: Duration = Duration::from_millis(100);
 
 /// Answers and tasks in flight at most; more are let go.
 const IN_FLIGHT: usize = 64;
@@ -65,7 +69,7 @@ struct Watch {
     answers: mpsc::Sender<NodeId>,
     /// When the voters were last told.
     reported: Option<Instant>,
-    /// The leader that is dead by the verdict, and since when.
+    /// The leader that is missed, and since when.
     leaderless: Option<(NodeId, Instant)>,
     campaigned: Option<Instant>,
     /// Probes, reports, declarations and campaigns under way.
@@ -83,7 +87,7 @@ impl Watch {
         }
         let (state, now) = (node.read_state(), node.uptime());
         let up = up(&state);
-        if let Some(late) = self.observer.handle_turn(now, &up) {
+        if let Some(late) = self.observer.handle_turn(now, &up, node.leader_of_voter()) {
             tracing::info!(?late, "this process was held up and looks whether it is still counted in");
             if !node.confirming.swap(true, Ordering::SeqCst) {
                 self.tasks.spawn(confirm(Arc::clone(node)));
@@ -131,10 +135,9 @@ impl Watch {
         }
     }
 
-    /// Acts on the verdict: the leader declares; if the leader is dead, voters campaign.
+    /// Acts on the verdict: the leader declares. If the leader is missed, voters campaign.
     fn act(&mut self, node: &Arc<RaftNode>, verdict: &Epochs) {
-        let (leads, leader) = node.with_metrics(|metrics| (metrics.state.is_leader(), metrics.current_leader));
-        if leads {
+        if node.with_metrics(|metrics| metrics.state.is_leader()) {
             for (dead, epoch) in verdict.iter().map(|(dead, epoch)| (*dead, *epoch)) {
                 if self.declaring.insert((dead, epoch)) {
                     tracing::warn!(node = %dead, epoch, "a node's observers agree that it is gone; it is declared down");
@@ -142,21 +145,31 @@ impl Watch {
                 }
             }
         }
-        let now = Instant::now();
-        let dead_leader = leader.filter(|leader| !leads && verdict.contains_key(leader));
-        let Some(leader) = dead_leader else {
+        let leader = node.leader_of_voter();
+        let missed = leader.filter(|leader| {
+            verdict.contains_key(leader) || self.observer.misses_leader(node.uptime(), *leader)
+        });
+        let Some(leader) = missed else {
             self.leaderless = None;
             return;
         };
-        let since = self.leaderless.filter(|(of, _)| *of == leader).map_or(now, |(_, since)| since);
+        let now = Instant::now();
+        let since = match self.leaderless.filter(|(of, _)| *of == leader) {
+            Some((_, since)) => since,
+            None => {
+                tracing::warn!(%leader, "the leader is silent; this voter would vote for another");
+                self.tasks.spawn(node.release(leader));
+                now
+            }
+        };
         self.leaderless = Some((leader, since));
-        let Some(place) = node.place_among_voters(verdict) else { return };
-        let may = now.duration_since(since) >= CAMPAIGN_AFTER.saturating_mul(place);
+        let Some(place) = node.place_among_voters(leader, verdict) else { return };
+        let may = now.duration_since(since) >= SETTLE + CAMPAIGN_AFTER.saturating_mul(place);
         if may && self.campaigned.is_none_or(|at| now.duration_since(at) >= CAMPAIGN_EVERY) {
             self.campaigned = Some(now);
             let node = Arc::clone(node);
             self.tasks.spawn(async move {
-                // With pre-votes: as long as anyone hears the leader, nothing comes of it.
+                // With pre-votes: as long as most voters hear the leader, nothing comes of it.
                 if let Err(error) = node.raft.trigger().elect(true).await {
                     tracing::debug!(%error, "this node could not campaign");
                 }
@@ -208,10 +221,34 @@ impl RaftNode {
         }
     }
 
+    /// The leader, if it is another node and this one votes.
+    fn leader_of_voter(&self) -> Option<NodeId> {
+        self.with_metrics(|metrics| {
+            let votes = metrics.membership_config.voter_ids().any(|voter| voter == self.id);
+            metrics.current_leader.filter(|leader| votes && *leader != self.id)
+        })
+    }
+
+    /// Ends what this voter owes the leader: until openraft's lease on it is over, no vote would go to another. That it
+    /// is laid down early endangers nothing: reads ask a quorum and do not build on leases.
+    fn release(self: &Arc<Self>, leader: NodeId) -> impl Future<Output = Option<(NodeId, u64)>> + Send + use<> {
+        let node = Arc::clone(self);
+        async move {
+            let vote = node.with_metrics(|metrics| metrics.vote);
+            // openraft's only way to say so: the leader hands over, to no one that would have to campaign at once.
+            let release = TransferLeaderRequest::new(vote, leader, None);
+            if let Err(error) = node.raft.handle_transfer_leader(release).await {
+                tracing::debug!(%error, "the lease on the leader could not be laid down");
+            }
+            None
+        }
+    }
+
     /// How many voters that are not dead campaign before this one; `None` when this one does not vote.
-    fn place_among_voters(&self, dead: &Epochs) -> Option<u32> {
+    fn place_among_voters(&self, leader: NodeId, dead: &Epochs) -> Option<u32> {
         let voters: BTreeSet<NodeId> = self.with_metrics(|metrics| metrics.membership_config.voter_ids().collect());
-        let place = voters.iter().filter(|voter| !dead.contains_key(voter)).position(|voter| *voter == self.id)?;
+        let alive = voters.iter().filter(|voter| **voter != leader && !dead.contains_key(voter));
+        let place = alive.into_iter().position(|voter| *voter == self.id)?;
         u32::try_from(place).ok()
     }
 }
