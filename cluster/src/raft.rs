@@ -6,6 +6,7 @@
 
 mod compare;
 pub(crate) mod config;
+mod forward;
 mod network;
 mod node;
 mod propose;

@@ -18,6 +18,7 @@
 //! **Invariant:** the rows on disk are never ahead of the log on disk.
 //! **Invariant:** no value is larger than 32 KiB; snapshots are plain files.
 
+mod behind;
 mod check;
 mod fingerprint;
 mod log;

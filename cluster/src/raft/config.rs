@@ -1,5 +1,6 @@
 //! How openraft is set, and why.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
@@ -18,8 +19,12 @@ pub(super) const ELECTION_MAX: Duration = Duration::from_millis(600);
 /// For how long a snapshot chunk may be under way.
 pub(super) const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
 
-/// Entries between two snapshots.
-const SNAPSHOT_EVERY: u64 = 5000;
+/// Entries between two snapshots, at least and at most.
+const SNAPSHOT_EVERY: RangeInclusive<u64> = 5000..=100_000;
+
+/// Records of the state for each entry between two snapshots: a snapshot holds all of them, so the larger the state the
+/// rarer the snapshots, and what they cost each entry stays about the same.
+const RECORDS_PER_ENTRY: u64 = 4;
 
 /// Entries that stay in the log behind a snapshot, for followers that lag a little.
 const KEEP_BEHIND: u64 = 1000;
@@ -38,7 +43,8 @@ pub(crate) fn config() -> Result<Config, ConfigError> {
         election_timeout_max: millis(ELECTION_MAX),
         install_snapshot_timeout: millis(SNAPSHOT_CHUNK_TIME),
         max_payload_entries: APPEND_ENTRIES,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(SNAPSHOT_EVERY),
+        // Made when `snapshot_is_due`.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: KEEP_BEHIND,
         api_channel_size: Some(QUEUE),
         notification_channel_size: Some(QUEUE),
@@ -54,6 +60,12 @@ pub(crate) fn config() -> Result<Config, ConfigError> {
     .validate()
 }
 
+/// Whether a state of so many `records` is to be written down, so many `entries` after the last time.
+pub(super) fn snapshot_is_due(entries: u64, records: usize) -> bool {
+    let fair = u64::try_from(records).unwrap_or(u64::MAX) / RECORDS_PER_ENTRY;
+    entries >= fair.clamp(*SNAPSHOT_EVERY.start(), *SNAPSHOT_EVERY.end())
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -61,6 +73,15 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn snapshots_are_as_rare_as_the_state_is_large() {
+        let due = |entries| (0..).step_by(1000).take_while(|records| snapshot_is_due(entries, *records)).last();
+        assert_eq!(due(4999), None);
+        assert_eq!(due(5000), Some(20_000));
+        assert_eq!(due(50_000), Some(200_000));
+        assert!(snapshot_is_due(100_000, usize::MAX));
+    }
 
     #[test]
     fn safety_does_not_hang_on_defaults() {

@@ -14,14 +14,15 @@ use openraft::errors::RaftError;
 use openraft::metrics::RaftMetrics;
 use openraft::storage::RaftLogStorage;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::config::config;
+use super::forward::Forward;
 use super::network::Network;
 use super::receive::Incoming;
 use super::runtime::{Instant, Tasks, blocking, is_simulated, now, random};
 use super::types::{Member, Raft, TypeConfig};
-use super::{Rpc, RpcError, compare, upkeep, watch as watching};
+use super::{Rpc, RpcError, compare, forward, upkeep, watch as watching};
 use crate::clock::Clock;
 use crate::detector::Jury;
 use crate::directory::{Directory, ProposeError};
@@ -106,6 +107,8 @@ pub struct RaftNode {
     sequence: AtomicU64,
     /// Why this member must not go on, once there is a reason beside Raft's own.
     pub(super) unfit: watch::Sender<Option<String>>,
+    /// Proposals for whoever leads.
+    pub(super) forwarding: mpsc::Sender<Forward>,
     tasks: Mutex<Tasks>,
 }
 
@@ -134,6 +137,7 @@ impl RaftNode {
         let (view, snapshots, space) = (machine.view(), machine.snapshots(), machine.space());
         let first = random();
         let transfers = Arc::new(AtomicU64::new(u64::from(first) << 16));
+        let (forwarding, forwarded) = mpsc::channel(forward::QUEUE);
         let network = Network { rpc, view: Arc::clone(&view), transfers };
         let raft = Raft::new(id, Arc::new(config), network.clone(), log, machine).await;
         let node = Arc::new(Self {
@@ -153,9 +157,11 @@ impl RaftNode {
             epoch: AtomicU64::new(0),
             sequence: AtomicU64::new(u64::from(first) << 16),
             unfit: watch::Sender::new(None),
+            forwarding,
             tasks: Mutex::new(Tasks::new()),
         });
         node.tasks.lock().spawn(upkeep::run(Arc::downgrade(&node)));
+        node.tasks.lock().spawn(forward::run(Arc::downgrade(&node), forwarded));
         node.tasks.lock().spawn(compare::run(Arc::downgrade(&node), node.view.fingerprints()));
         // Probes are datagrams and go by the wall clock; where a simulation runs, the leader's ear is the detector.
         if !is_simulated() {

@@ -3,24 +3,20 @@
 //! ```text
 //! propose ─► this node leads? ── yes ─► restamp the time ─► log ─► applied here
 //!               │ no
-//!               └─► forward to the leader ─► its answer ─► wait until applied here
+//!               └─► forward to the leader ([`super::forward`]) ─► its answer ─► wait until applied here
 //! ```
 //!
 //! Until the deadline a proposal without an answer is tried again, under the same id: the state recognises it.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::{Either, select};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 
-use super::RpcError;
 use super::node::RaftNode;
-use super::runtime::{Instant, left_until, now, random_below, timeout_at};
+use super::runtime::{Instant, now, random_below, timeout_at};
 use super::types::TypeConfig;
-use super::wire::{Kind, ProposeReply, decode_reply, encode_request};
+use super::wire::ProposeReply;
 use crate::directory::{ProposeError, Written};
 use crate::model::NodeId;
 use crate::record::{VALUE_MAX, encoded_size};
@@ -28,9 +24,6 @@ use crate::state::{Applied, Command, Outcome, Proposal, ProposalId, Rejection};
 
 /// For how long a call is tried. An election after a crash of the leader fits.
 const CALL_TIME: Duration = Duration::from_secs(2);
-
-/// For how long one node is asked before another is: the leader may have just died.
-const ATTEMPT_TIME: Duration = Duration::from_millis(500);
 
 /// Between two attempts, unless a leader shows up earlier.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -81,9 +74,9 @@ impl RaftNode {
             let leader = hint.take().or_else(|| self.leader());
             let reply = match leader {
                 Some(leader) if leader == self.id => self.write(proposal.clone(), deadline).await,
-                Some(leader) => self.forward(leader, &proposal, deadline).await,
+                Some(leader) => self.forward(leader, proposal.clone(), deadline).await,
                 None => match self.someone() {
-                    Some(member) => self.forward(member, &proposal, deadline).await,
+                    Some(member) => self.forward(member, proposal.clone(), deadline).await,
                     None => ProposeReply::NotLeader { leader: None },
                 },
             };
@@ -127,41 +120,13 @@ impl RaftNode {
         }
     }
 
-    async fn forward(&self, leader: NodeId, proposal: &Proposal, deadline: Instant) -> ProposeReply {
-        let Ok(request) = encode_request(Kind::Propose, proposal) else { return ProposeReply::Unavailable };
-        match self.ask_leader(leader, request, deadline).await {
-            Ok(reply) => decode_reply(&reply).unwrap_or(ProposeReply::Unavailable),
-            Err(error) => {
-                tracing::debug!(%leader, %error, "a proposal could not be forwarded");
-                ProposeReply::Unavailable
-            }
-        }
-    }
-
-    /// Calls whoever is taken for the leader, until someone else is: a dead one never answers.
-    pub(super) async fn ask_leader(
-        &self,
-        leader: NodeId,
-        request: Bytes,
-        deadline: Instant,
-    ) -> Result<Bytes, RpcError> {
-        let left = left_until(deadline).min(ATTEMPT_TIME);
-        match select(pin!(self.call(leader, request, left)), pin!(self.leader_changed())).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => {
-                let reason = "it leads no longer".to_owned();
-                Err(RpcError::Unreachable { target: leader, reason })
-            }
-        }
-    }
-
     /// Waits until the leader changes, or a little.
     pub(super) async fn pause(&self, deadline: Instant) {
         drop(timeout_at(deadline.min(now() + PAUSE), self.leader_changed()).await);
     }
 
     /// Waits until this node takes someone else for the leader, or nobody.
-    async fn leader_changed(&self) {
+    pub(super) async fn leader_changed(&self) {
         let mut metrics = self.raft.server_metrics();
         let before = self.leader();
         while self.leader() == before && metrics.changed().await.is_ok() {}

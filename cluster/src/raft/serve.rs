@@ -1,7 +1,7 @@
 //! Answering the other members.
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use serde::Serialize;
 
 use super::node::RaftNode;
@@ -41,11 +41,12 @@ impl RaftNode {
                 reply(&self.raft.handle_transfer_leader(decode(body).map_err(words)?).await.map_err(words)?)
             }
             Kind::Propose => {
-                let proposal: Proposal = decode(body).map_err(words)?;
-                if proposal.id.proposer != from {
-                    return Err(format!("node {from} proposes in the name of node {}", proposal.id.proposer));
+                let proposals: Vec<Proposal> = decode(body).map_err(words)?;
+                if let Some(other) = proposals.iter().map(|proposal| proposal.id.proposer).find(|id| *id != from) {
+                    return Err(format!("node {from} proposes in the name of node {other}"));
                 }
-                reply(&self.write(proposal, self.deadline()).await)
+                let deadline = self.deadline();
+                reply(&join_all(proposals.into_iter().map(|proposal| self.write(proposal, deadline))).await)
             }
             Kind::ReadIndex => reply(&self.read_index(self.deadline()).await),
             Kind::Fingerprint => reply(&self.fingerprint(decode(body).map_err(words)?)),

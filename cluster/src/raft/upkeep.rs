@@ -1,7 +1,7 @@
-//! What the leader looks after: who is a member, who is dead, who will not come back.
+//! What the leader looks after: who is a member, who is dead, who will not come back. And each member: its snapshots.
 //!
 //! A loop of `desired = f(state)`: each turn compares and takes at most one step, so nothing is lost when leadership
-//! moves. Only the leader acts.
+//! moves. Only the leader acts upon the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -11,9 +11,10 @@ use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant as _};
 
+use super::config::snapshot_is_due;
 use super::node::RaftNode;
 use super::runtime::{Instant, now, sleep_until, timeout};
-use super::types::{Member, TypeConfig};
+use super::types::{LogId, Member, TypeConfig};
 use super::voters::{self, Candidate, Standing};
 use crate::detector::at_once;
 use crate::directory::Directory;
@@ -130,6 +131,7 @@ impl RaftNode {
         let metrics = self.with_metrics(Clone::clone);
         let at = now();
         let state = self.read_state();
+        self.compact(&metrics, &state).await;
         watch.note_epochs(at, &state, |id| silence(id, &metrics));
         let leads = watch.note(at, metrics.state.is_leader()).is_some();
         watch.note_down(at, &state);
@@ -151,6 +153,17 @@ impl RaftNode {
         self.step_membership(&metrics, &state, watch).await;
         // What was waited for here is not silence.
         watch.last_turn = Some(now());
+    }
+
+    /// Has the state written down, so that the log before it can go. Every member does, not only the leader.
+    async fn compact(&self, metrics: &RaftMetrics<TypeConfig>, state: &State) {
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index());
+        let entries = index(metrics.last_applied).saturating_sub(index(metrics.snapshot));
+        if snapshot_is_due(entries, state.records())
+            && let Err(error) = self.raft.trigger().snapshot().await
+        {
+            tracing::debug!(%error, "no snapshot was made");
+        }
     }
 
     async fn do_quietly(&self, command: Command) {

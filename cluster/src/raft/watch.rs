@@ -146,9 +146,8 @@ impl Watch {
             }
         }
         let leader = node.leader_of_voter();
-        let missed = leader.filter(|leader| {
-            verdict.contains_key(leader) || self.observer.misses_leader(node.uptime(), *leader)
-        });
+        let missed =
+            leader.filter(|leader| verdict.contains_key(leader) || self.observer.misses_leader(node.uptime(), *leader));
         let Some(leader) = missed else {
             self.leaderless = None;
             return;

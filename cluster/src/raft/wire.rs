@@ -17,10 +17,10 @@ use crate::model::NodeId;
 use crate::state::Applied;
 
 /// The version of everything here.
-const SCHEMA: u8 = 1;
+const SCHEMA: u8 = 2;
 
 /// Bytes of a body at most. The largest is an append request: [`APPEND_BYTES`] and one entry.
-const BODY_MAX: usize = 4 * 1024 * 1024;
+pub(super) const BODY_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes of entries in one append request.
 pub(super) const APPEND_BYTES: usize = 1024 * 1024;
@@ -185,14 +185,14 @@ mod tests {
     #[test]
     fn a_request_comes_back_as_it_was_and_rubbish_is_named() {
         let bytes = encode_request(Kind::ReadIndex, &ReadIndexReply::Index(300)).expect("encodes");
-        assert_eq!(&bytes[..], [1, 7, 0, 251, 44, 1]);
+        assert_eq!(&bytes[..], [2, 7, 0, 251, 44, 1]);
         let (kind, body) = split_request(&bytes).expect("splits");
         assert_eq!(kind, Kind::ReadIndex);
         assert_eq!(decode::<ReadIndexReply>(body), Ok(ReadIndexReply::Index(300)));
 
-        assert_eq!(split_request(&Bytes::from_static(&[1])), Err(WireError::Short));
+        assert_eq!(split_request(&Bytes::from_static(&[2])), Err(WireError::Short));
         assert_eq!(split_request(&Bytes::from_static(&[9, 1])), Err(WireError::Schema(9)));
-        assert_eq!(split_request(&Bytes::from_static(&[1, 99])), Err(WireError::Kind(99)));
+        assert_eq!(split_request(&Bytes::from_static(&[2, 99])), Err(WireError::Kind(99)));
         assert!(matches!(decode::<Vec<u8>>(&[253, 255, 255, 255, 255, 255, 0, 0, 0]), Err(WireError::Decode(_))));
     }
 }

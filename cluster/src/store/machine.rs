@@ -1,9 +1,9 @@
 //! The applied state: served from memory, kept in sled.
 //!
-//! `apply` works on a cheap clone of the state, writes the rows that differ in one atomic batch together with the log
-//! id it reached, and then lets readers see the new state. Nothing here is synced: after a crash sled is at some
-//! earlier point of its one log, and Raft applies the rest anew. So the rows are a copy that can be had again, from the
-//! newest snapshot and the log behind it.
+//! `apply` works on a cheap clone of the state and lets readers see it; the rows follow on their own ([`super::behind`]),
+//! each time in one atomic batch together with the log id it reached. Nothing here is synced: after a crash sled is at
+//! some earlier point of its one log, and Raft applies the rest anew. So the rows are a copy that can be had again, from
+//! the newest snapshot and the log behind it.
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use tokio::sync::watch;
 
 use super::StorageFault;
+use super::behind::{Reached, RowWriter, heads};
 use super::fingerprint::{Fingerprints, Taker};
 use super::rows::Rows;
 use super::snapshot::{SnapshotFile, SnapshotReader, Snapshots};
@@ -23,7 +24,7 @@ use super::space::Space;
 use super::sync::Durable;
 use crate::raft::runtime::blocking;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::record::{decode, encode_value};
+use crate::record::decode;
 use crate::state::{Applied, Change, Outcome, State};
 
 /// Row of the last applied log id. The rows of the state begin with their table, 1 or more.
@@ -66,9 +67,9 @@ impl View {
         self.fingerprints.clone()
     }
 
-    fn show(&self, state: State) {
+    fn show(&self, state: Arc<State>) {
         let revision = state.revision();
-        self.state.store(Arc::new(state));
+        self.state.store(state);
         self.revisions.send_replace(revision);
     }
 }
@@ -82,8 +83,7 @@ pub(crate) struct StateMachine {
     applied: Option<LogId>,
     membership: StoredMembership,
     taker: Taker,
-    /// How far the log is durable; what is applied waits for it before it is written.
-    durable: Option<Durable>,
+    writer: RowWriter,
     space: Arc<Space>,
 }
 
@@ -97,8 +97,9 @@ impl StateMachine {
             fingerprints: taker.subscribe(),
         };
         let (view, membership) = (Arc::new(view), StoredMembership::default());
-        let (applied, durable, space) = (None, None, Arc::new(Space::endless()));
-        let mut machine = Self { rows, snapshots, view, applied, membership, taker, durable, space };
+        let writer = RowWriter::new(Arc::clone(&rows), view.state());
+        let (applied, space) = (None, Arc::new(Space::endless()));
+        let mut machine = Self { rows, snapshots, view, applied, membership, taker, writer, space };
         if let Some(name) = machine.rows.installing()? {
             let (_, file) = machine
                 .snapshots
@@ -119,7 +120,7 @@ impl StateMachine {
     /// Has rows wait until the log is durable up to their entry: the applied state is synced at times of its own, and
     /// must not be on disk without the log that led to it.
     pub(super) fn follow(&mut self, durable: Durable, space: Arc<Space>) {
-        self.durable = Some(durable);
+        self.writer.follow(durable);
         self.space = space;
     }
 
@@ -148,19 +149,15 @@ impl StateMachine {
         self.membership = self.rows.get(MEMBER)?.map(|value| decode(&value)).transpose()?.unwrap_or_default();
         let state = State::from_rows(self.rows.from(&[1]))?;
         state.check().map_err(StorageFault::Inconsistent)?;
+        let state = Arc::new(state);
+        self.writer.restart(Arc::clone(&state))?;
         self.view.show(state);
         Ok(())
     }
 
-    /// Writes what differs, and what was applied, at once.
-    fn write(&self, mut changes: Vec<Change>) -> Result<(), StorageFault> {
-        changes.push((APPLIED.to_vec(), Some(encode_value(&self.applied)?)));
-        changes.push((MEMBER.to_vec(), Some(encode_value(&self.membership)?)));
-        self.rows.write(changes)
-    }
-
     /// Makes the snapshot in `file` the whole applied state. Cut short by a crash, it is done again at the next start.
     fn replace_all(&mut self, file: &SnapshotFile) -> Result<(), StorageFault> {
+        self.writer.finish()?;
         let reader = SnapshotReader::open(&file.path)?;
         let SnapshotMeta { last_log_id, last_membership, .. } = reader.meta.clone();
         let state = reader.state()?;
@@ -174,9 +171,11 @@ impl StateMachine {
         }
         self.applied = last_log_id;
         self.membership = last_membership;
-        self.write(Vec::new())?;
+        self.rows.write(heads(self.applied, &self.membership)?.to_vec())?;
         self.rows.set_installing(None)?;
         self.taker.forget();
+        let state = Arc::new(state);
+        self.writer.restart(Arc::clone(&state))?;
         self.view.show(state);
         Ok(())
     }
@@ -194,8 +193,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         S: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
-        let old = self.view.state();
-        let mut state = State::clone(&old);
+        let mut state = State::clone(&self.view.state());
         let mut answers = Vec::new();
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
@@ -221,11 +219,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             self.taker.look(&state).map_err(StorageFault::from)?;
             answers.extend(responder.map(|responder| (responder, outcome)));
         }
-        let changes = state.changes_since(&old).map_err(StorageFault::from)?;
-        if let (Some(durable), Some(applied)) = (&mut self.durable, &self.applied) {
-            durable.reached(applied.index()).await?;
-        }
-        self.write(changes)?;
+        let (state, applied, membership) = (Arc::new(state), self.applied, self.membership.clone());
+        self.writer.offer(Reached { state: Arc::clone(&state), applied, membership })?;
         self.view.show(state);
         for (responder, outcome) in answers {
             responder.send(outcome);

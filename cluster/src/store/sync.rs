@@ -136,18 +136,15 @@ pub(crate) struct Durable {
 }
 
 impl Durable {
-    /// Waits until the entry at `index` is durable, if it is in the log at all.
+    /// Whether the entry at `index` is durable, or not in the log at all.
     ///
     /// # Errors
     /// The reason why it never will be.
-    pub(super) async fn reached(&mut self, index: u64) -> io::Result<()> {
-        let appended = &self.appended;
-        let reached = |end: &Result<u64, Failure>| match end {
-            Ok(end) => index < *end || index >= appended.load(Ordering::SeqCst),
-            Err(_) => true,
-        };
-        let end = self.end.wait_for(reached).await.map_err(|_| stopped())?;
-        end.as_ref().map(drop).map_err(io::Error::from)
+    pub(super) fn covers(&self, index: u64) -> io::Result<bool> {
+        match &*self.end.borrow() {
+            Ok(end) => Ok(index < *end || index >= self.appended.load(Ordering::SeqCst)),
+            Err(failure) => Err(failure.into()),
+        }
     }
 }
 
