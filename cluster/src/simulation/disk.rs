@@ -136,7 +136,7 @@ impl Image {
             Op::Rows(changes) => {
                 let keeps = self.installing.is_some() && is_planted(Bug::InstallLeavesRows);
                 for change in changes {
-                    if !(keeps && change.1.is_none()) {
+                    if !(keeps && change.after.is_none()) {
                         self.rows.change(change);
                     }
                 }
@@ -199,7 +199,7 @@ impl Content {
         match &op {
             Op::Cut(_) if is_planted(Bug::ConflictNotCut) => {}
             Op::Rows(changes) if is_planted(Bug::AppliedNotWritten) => {
-                let kept = |(key, _): &&Change| key != APPLIED && key.first() != Some(&1);
+                let kept = |change: &&Change| change.key != APPLIED && change.key.first() != Some(&1);
                 self.durable.apply(Op::Rows(changes.iter().filter(kept).cloned().collect()));
             }
             Op::Append(_)
@@ -431,7 +431,8 @@ pub(super) struct DiskRows {
 impl DiskRows {
     /// Tells of what was applied, if these changes say so.
     fn tell(&self, changes: &[Change]) -> Result<(), StorageFault> {
-        let value = |wanted: &[u8]| changes.iter().find(|(key, _)| key == wanted).and_then(|(_, value)| value.as_ref());
+        let of = |wanted: &[u8]| changes.iter().find(|change| change.key == wanted);
+        let value = |wanted: &[u8]| of(wanted).and_then(|change| change.after.as_ref());
         let Some(applied) = value(APPLIED) else { return Ok(()) };
         let Some(applied) = decode::<Option<types::LogId>>(applied)? else { return Ok(()) };
         let membership: StoredMembership = value(MEMBER).map(|value| decode(value)).transpose()?.unwrap_or_default();

@@ -55,7 +55,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn change(&mut self, (key, value): Change) {
+    pub(super) fn change(&mut self, Change { key, after: value, .. }: Change) {
         let counts = key.first() != Some(&0);
         let old = match &value {
             Some(value) => self.rows.insert(key.clone(), value.clone()),
@@ -143,7 +143,7 @@ impl Replica {
 
     fn follow(&mut self, before: &State) -> bool {
         let changes = self.state.changes_since(before).unwrap_or_default();
-        let decided = changes.iter().any(|(key, _)| key.first().is_some_and(|table| !BOOKKEEPING.contains(table)));
+        let decided = changes.iter().any(|change| change.key.first().is_some_and(|table| !BOOKKEEPING.contains(table)));
         for change in changes {
             self.rows.change(change);
         }

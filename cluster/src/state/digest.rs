@@ -7,19 +7,19 @@
 use sha2::{Digest as _, Sha256};
 
 use super::State;
-use super::rows::{Row, RowError};
+use super::rows::{Change, RowError};
 
 /// A fingerprint of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Digest(u128);
 
 impl Digest {
-    fn add(&mut self, row: &Row) {
-        self.0 = self.0.wrapping_add(hash(row));
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.0 = self.0.wrapping_add(hash(key, value));
     }
 
-    fn remove(&mut self, row: &Row) {
-        self.0 = self.0.wrapping_sub(hash(row));
+    fn remove(&mut self, key: &[u8], value: &[u8]) {
+        self.0 = self.0.wrapping_sub(hash(key, value));
     }
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Display for Digest {
     }
 }
 
-fn hash((key, value): &Row) -> u128 {
+fn hash(key: &[u8], value: &[u8]) -> u128 {
     let length = u32::try_from(key.len()).unwrap_or(u32::MAX);
     let full = Sha256::new().chain_update(length.to_be_bytes()).chain_update(key).chain_update(value).finalize();
     full.iter().take(16).fold(0, |sum, byte| (sum << 8) | u128::from(*byte))
@@ -49,18 +49,12 @@ impl State {
     /// # Errors
     /// When a record can't be encoded.
     pub(crate) fn digest_after(&self, earlier: &Self, mut digest: Digest) -> Result<Digest, RowError> {
-        for row in self.rows_not_in(earlier)? {
-            digest.add(&row);
-        }
-        for row in earlier.rows_not_in(self)? {
-            digest.remove(&row);
-        }
+        self.visit_changes(earlier, |Change { key, before, after }| {
+            before.iter().for_each(|value| digest.remove(&key, value));
+            after.iter().for_each(|value| digest.add(&key, value));
+            Ok::<_, RowError>(())
+        })?;
         Ok(digest)
-    }
-
-    /// Rows that this state has and `other` has not, or not so.
-    fn rows_not_in(&self, other: &Self) -> Result<impl Iterator<Item = Row>, RowError> {
-        Ok(self.changes_since(other)?.into_iter().filter_map(|(key, value)| Some((key, value?))))
     }
 }
 

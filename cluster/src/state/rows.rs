@@ -15,8 +15,15 @@ use crate::record::{RecordError, decode, encode_value};
 /// A key and a value as they are stored.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
-/// How a row differs from before: its key, and its value unless it is gone.
-pub(crate) type Change = (Vec<u8>, Option<Vec<u8>>);
+/// How a row differs from before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: Vec<u8>,
+    /// Its value until now, if it is not new.
+    pub(crate) before: Option<Vec<u8>>,
+    /// Its value, unless it is gone.
+    pub(crate) after: Option<Vec<u8>>,
+}
 
 /// Table numbers. They are on disk: append, never reuse.
 mod table {
@@ -124,18 +131,24 @@ fn value<V: Serialize>(table: u8, value: &V) -> Result<Vec<u8>, RowError> {
 }
 
 /// What differs between two versions of one table. Cheap: parts that the maps share are skipped.
-fn diff<K, V>(table: u8, old: &OrdMap<K, V>, new: &OrdMap<K, V>, out: &mut Vec<Change>) -> Result<(), RowError>
+fn diff<K, V, E>(
+    table: u8,
+    (old, new): (&OrdMap<K, V>, &OrdMap<K, V>),
+    visit: &mut impl FnMut(Change) -> Result<(), E>,
+) -> Result<(), E>
 where
     K: RowKey,
     V: Serialize + Clone + PartialEq,
+    E: From<RowError>,
 {
     for item in old.diff(new) {
-        out.push(match item {
-            DiffItem::Add(key, new) | DiffItem::Update { new: (key, new), .. } => {
-                (row_key(table, key), Some(value(table, new)?))
-            }
-            DiffItem::Remove(key, _) => (row_key(table, key), None),
-        });
+        let (key, before, after) = match item {
+            DiffItem::Add(key, new) => (key, None, Some(new)),
+            DiffItem::Update { old: (_, old), new: (key, new) } => (key, Some(old), Some(new)),
+            DiffItem::Remove(key, old) => (key, Some(old), None),
+        };
+        let encoded = |record: Option<&V>| record.map(|record| value(table, record)).transpose();
+        visit(Change { key: row_key(table, key), before: encoded(before)?, after: encoded(after)? })?;
     }
     Ok(())
 }
@@ -154,20 +167,36 @@ impl State {
     /// The rows that lead from `old` to this state.
     pub(crate) fn changes_since(&self, old: &Self) -> Result<Vec<Change>, RowError> {
         let mut out = Vec::new();
-        if self.clock() != old.clock() {
-            out.push((vec![table::CLOCK], Some(value(table::CLOCK, &self.clock())?)));
-        }
-        diff(table::NODES, &old.nodes, &self.nodes, &mut out)?;
-        diff(table::MEETINGS, &old.meetings, &self.meetings, &mut out)?;
-        diff(table::ROOMS, &old.rooms, &self.rooms, &mut out)?;
-        diff(table::PARTICIPANTS, &old.participants, &self.participants, &mut out)?;
-        diff(table::OUTBOX, &old.outbox, &self.outbox, &mut out)?;
-        diff(table::SPENT, &old.spent, &self.spent, &mut out)?;
-        diff(table::ADMITTED, &old.admitted, &self.admitted, &mut out)?;
-        diff(table::REMOVED, &old.removed, &self.removed, &mut out)?;
-        diff(table::PROPOSERS, &old.proposers, &self.proposers, &mut out)?;
-        diff(table::OUTCOMES, &old.outcomes, &self.outcomes, &mut out)?;
+        self.visit_changes(old, |change| {
+            out.push(change);
+            Ok::<_, RowError>(())
+        })?;
         Ok(out)
+    }
+
+    /// Shows each row that leads from `old` to this state, one at a time.
+    pub(crate) fn visit_changes<E: From<RowError>>(
+        &self,
+        old: &Self,
+        mut visit: impl FnMut(Change) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let visit = &mut visit;
+        if self.clock() != old.clock() {
+            // The empty state has no row for it.
+            let clock = |state: &Self| (state.clock() != Self::default().clock()).then_some(state.clock());
+            let encoded = |clock: Option<_>| clock.map(|clock| value(table::CLOCK, &clock)).transpose();
+            visit(Change { key: vec![table::CLOCK], before: encoded(clock(old))?, after: encoded(clock(self))? })?;
+        }
+        diff(table::NODES, (&old.nodes, &self.nodes), visit)?;
+        diff(table::MEETINGS, (&old.meetings, &self.meetings), visit)?;
+        diff(table::ROOMS, (&old.rooms, &self.rooms), visit)?;
+        diff(table::PARTICIPANTS, (&old.participants, &self.participants), visit)?;
+        diff(table::OUTBOX, (&old.outbox, &self.outbox), visit)?;
+        diff(table::SPENT, (&old.spent, &self.spent), visit)?;
+        diff(table::ADMITTED, (&old.admitted, &self.admitted), visit)?;
+        diff(table::REMOVED, (&old.removed, &self.removed), visit)?;
+        diff(table::PROPOSERS, (&old.proposers, &self.proposers), visit)?;
+        diff(table::OUTCOMES, (&old.outcomes, &self.outcomes), visit)
     }
 
     /// The state that `rows` hold.

@@ -4,23 +4,29 @@
 //! apply ─► newer states; only the newest counts ─► the log is durable that far ─► what differs, in one batch
 //! ```
 //!
-//! Rows are a copy that can be had again from the newest snapshot and the log behind it, so nobody waits for them. One
-//! batch is written at a time; what is applied meanwhile goes into the next one together, and what came and went in
-//! between is never written. At rest the rows may lag behind the last few entries, which Raft applies again at the start.
+//! Rows are a copy that can be had again from the newest snapshot and the log behind it, so nobody waits for them. A
+//! batch is written now and then; what is applied meanwhile goes into the next one together, and what came and went in
+//! between is never written. At rest the rows may lag behind the last entries, which Raft applies again at the start.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
+use openraft::Instant as _;
 use parking_lot::Mutex;
 
 use super::StorageFault;
 use super::machine::{APPLIED, MEMBER};
 use super::rows::Rows;
 use super::sync::Durable;
-use crate::raft::runtime::in_background;
+use crate::raft::runtime::{Instant, in_background, now};
 use crate::raft::types::{LogId, StoredMembership};
 use crate::record::encode_value;
 use crate::state::{Change, State};
+
+/// From the beginning of one batch to that of the next, at least. sled wakes eight threads for each, and most of what
+/// the outbox and the outcomes hold is gone again by then. This is also how much of the log a start applies anew.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// What the rows are to say.
 #[derive(Debug, Clone)]
@@ -36,6 +42,8 @@ pub(super) struct RowWriter {
     rows: Arc<dyn Rows>,
     /// How far the log is durable; rows wait for that, so that a disk never shows a state ahead of its log.
     durable: Option<Durable>,
+    /// When the last batch began.
+    begun: Option<Instant>,
     /// What the rows say once the batch under way is written.
     written: Arc<State>,
     newest: Option<Reached>,
@@ -48,7 +56,7 @@ pub(super) struct RowWriter {
 impl RowWriter {
     /// For rows that say `written`.
     pub(super) const fn new(rows: Arc<dyn Rows>, written: Arc<State>) -> Self {
-        Self { rows, durable: None, written, newest: None, held: None, writing: None }
+        Self { rows, durable: None, begun: None, written, newest: None, held: None, writing: None }
     }
 
     /// Has rows wait for the log from now on.
@@ -62,7 +70,7 @@ impl RowWriter {
     /// When an earlier one could not be written, or the log has failed.
     pub(super) fn offer(&mut self, newest: Reached) -> Result<(), StorageFault> {
         self.newest = Some(newest.clone());
-        if !self.is_idle()? {
+        if !self.is_idle()? || self.is_early() {
             return Ok(());
         }
         let due = if self.is_durable(&newest)? { Some(newest.clone()) } else { self.held.take() };
@@ -96,6 +104,11 @@ impl RowWriter {
         Ok(true)
     }
 
+    /// Rows that follow no log are always up to date.
+    fn is_early(&self) -> bool {
+        self.durable.is_some() && self.begun.is_some_and(|begun| begun.elapsed() < EVERY)
+    }
+
     fn is_durable(&self, reached: &Reached) -> Result<bool, StorageFault> {
         match (&self.durable, &reached.applied) {
             (Some(durable), Some(applied)) => Ok(durable.covers(applied.index())?),
@@ -104,7 +117,7 @@ impl RowWriter {
     }
 
     fn start(&mut self, due: Reached) {
-        self.held = None;
+        (self.held, self.begun) = (None, Some(now()));
         let (rows, before) = (Arc::clone(&self.rows), std::mem::replace(&mut self.written, Arc::clone(&due.state)));
         self.writing = Some(Mutex::new(in_background(move || write(&*rows, &before, &due))));
     }
@@ -136,9 +149,10 @@ fn write(rows: &dyn Rows, before: &State, reached: &Reached) -> Result<(), Stora
     rows.write(changes)
 }
 
-/// The rows that say how far the others are.
+/// The rows that say how far the others are. What they said before is not known here.
 pub(super) fn heads(applied: Option<LogId>, membership: &StoredMembership) -> Result<[Change; 2], StorageFault> {
-    Ok([(APPLIED.to_vec(), Some(encode_value(&applied)?)), (MEMBER.to_vec(), Some(encode_value(membership)?))])
+    let row = |key: &[u8], after: Vec<u8>| Change { key: key.to_vec(), before: None, after: Some(after) };
+    Ok([row(APPLIED, encode_value(&applied)?), row(MEMBER, encode_value(membership)?)])
 }
 
 fn cut_short() -> StorageFault {

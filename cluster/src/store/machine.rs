@@ -25,7 +25,7 @@ use super::sync::Durable;
 use crate::raft::runtime::blocking;
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::record::decode;
-use crate::state::{Applied, Change, Outcome, State};
+use crate::state::{Applied, Change, Outcome, Row, State};
 
 /// Row of the last applied log id. The rows of the state begin with their table, 1 or more.
 pub(crate) const APPLIED: &[u8] = b"\0applied";
@@ -163,8 +163,7 @@ impl StateMachine {
         let state = reader.state()?;
         let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         self.rows.set_installing(Some(name))?;
-        let gone: Vec<Change> =
-            self.rows.from(&[]).map(|row| Ok((row?.0, None))).collect::<Result<_, StorageFault>>()?;
+        let gone: Vec<Change> = self.rows.from(&[]).map(|row| row.map(gone)).collect::<Result<_, StorageFault>>()?;
         let rows = state.changes_since(&State::default())?;
         for changes in gone.chunks(INSTALL_BATCH).chain(rows.chunks(INSTALL_BATCH)) {
             self.rows.write(changes.to_vec())?;
@@ -179,6 +178,10 @@ impl StateMachine {
         self.view.show(state);
         Ok(())
     }
+}
+
+fn gone((key, value): Row) -> Change {
+    Change { key, before: Some(value), after: None }
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {

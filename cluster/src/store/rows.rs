@@ -132,11 +132,14 @@ impl Rows for SledRows {
     fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
         let mut batch = Batch::default();
         let mut sum = self.sum.lock();
-        for (key, value) in changes {
-            if let Some(before) = self.rows.get(&key)? {
+        for Change { key, before, after } in changes {
+            // The rows of the store itself, unlike those of the state, come without what they were.
+            let own = key.first() == Some(&0);
+            let before = if own { self.rows.get(&key)?.map(|value| value.to_vec()) } else { before };
+            if let Some(before) = before {
                 sum.take(&key, &before);
             }
-            match value {
+            match after {
                 Some(value) => {
                     sum.add(&key, &value);
                     batch.insert(key, value);

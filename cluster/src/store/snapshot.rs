@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::StorageFault;
 use crate::raft::types::{LogId, SnapshotMeta};
 use crate::record::{decode, encode};
-use crate::state::{Row, State};
+use crate::state::{Change, Row, State};
 
 const MAGIC: &[u8; 8] = b"PLENARY\x01";
 
@@ -94,8 +94,8 @@ impl Snapshots {
         write_frame(&mut upload.file, &encode(meta)?)?;
         let mut rows: Vec<Row> = Vec::new();
         let mut size = 0;
-        for (key, value) in state.changes_since(&State::default())? {
-            let Some(value) = value else { continue };
+        state.visit_changes(&State::default(), |Change { key, after, .. }| {
+            let Some(value) = after else { return Ok(()) };
             size += key.len() + value.len();
             rows.push((key, value));
             if size >= FRAME {
@@ -103,7 +103,8 @@ impl Snapshots {
                 rows.clear();
                 size = 0;
             }
-        }
+            Ok::<_, StorageFault>(())
+        })?;
         if !rows.is_empty() {
             write_frame(&mut upload.file, &encode(&rows)?)?;
         }

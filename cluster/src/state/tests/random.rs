@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::{PublishedTrack, Source};
-use crate::state::{MeetingPatch, RowError};
+use crate::state::{Change, MeetingPatch, RowError};
 
 /// A command over few enough ids that they meet each other; epochs are filled in from the state, or not.
 #[derive(Debug, Clone)]
@@ -128,7 +128,7 @@ proptest! {
             .changes_since(&State::default())
             .expect("every row fits")
             .into_iter()
-            .filter_map(|(key, value)| Some((key, value?)))
+            .filter_map(|Change { key, after, .. }| Some((key, after?)))
             .collect();
         for (index, step) in (2..).zip(&steps) {
             let proposal = proposal(step, &one);
@@ -136,11 +136,12 @@ proptest! {
             prop_assert_eq!(one.apply(index, &proposal), other.apply(index, &proposal));
             prop_assert_eq!(one.check(), Ok(()));
             prop_assert!(one.now() >= now);
-            for (key, value) in one.changes_since(&before).expect("every row fits") {
-                match value {
+            for Change { key, before, after } in one.changes_since(&before).expect("every row fits") {
+                let was = match after {
                     Some(value) => rows.insert(key, value),
                     None => rows.remove(&key),
                 };
+                prop_assert_eq!(was, before);
             }
         }
         prop_assert_eq!(&one, &other);

@@ -179,9 +179,9 @@ pub(super) fn vote(term: u64) -> Vote {
 /// A hash over all rows of a state.
 pub(super) fn hash(state: &State) -> u64 {
     let mut hasher = crc32fast::Hasher::new();
-    for (key, value) in state.changes_since(&State::default()).expect("a state has rows") {
-        hasher.update(&key);
-        hasher.update(&value.unwrap_or_default());
+    for change in state.changes_since(&State::default()).expect("a state has rows") {
+        hasher.update(&change.key);
+        hasher.update(&change.after.unwrap_or_default());
     }
     u64::from(hasher.finalize())
 }
