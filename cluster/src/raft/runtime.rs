@@ -4,7 +4,6 @@
 //! too unless a simulation runs on this thread: then a seed decides everything here.
 
 use std::future::Future;
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use openraft::type_config::TypeConfigExt;
@@ -63,18 +62,6 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 #[cfg(feature = "simulation")]
 pub(crate) use crate::simulation::blocking;
-
-/// Runs what blocks and lets it go on by itself; what came of it is to be received. In a simulation it happens at once.
-pub(crate) fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-    let (sender, receiver) = sync_channel(1);
-    let work = move || drop(sender.send(work()));
-    if is_simulated() {
-        work();
-    } else {
-        drop(tokio::task::spawn_blocking(work));
-    }
-    receiver
-}
 
 /// Tasks that end with their owner.
 #[cfg(not(feature = "simulation"))]

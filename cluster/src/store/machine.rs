@@ -150,14 +150,14 @@ impl StateMachine {
         let state = State::from_rows(self.rows.from(&[1]))?;
         state.check().map_err(StorageFault::Inconsistent)?;
         let state = Arc::new(state);
-        self.writer.restart(Arc::clone(&state))?;
+        self.writer.restart(Arc::clone(&state));
         self.view.show(state);
         Ok(())
     }
 
     /// Makes the snapshot in `file` the whole applied state. Cut short by a crash, it is done again at the next start.
     fn replace_all(&mut self, file: &SnapshotFile) -> Result<(), StorageFault> {
-        self.writer.finish()?;
+        self.writer.stop();
         let reader = SnapshotReader::open(&file.path)?;
         let SnapshotMeta { last_log_id, last_membership, .. } = reader.meta.clone();
         let state = reader.state()?;
@@ -174,7 +174,7 @@ impl StateMachine {
         self.rows.set_installing(None)?;
         self.taker.forget();
         let state = Arc::new(state);
-        self.writer.restart(Arc::clone(&state))?;
+        self.writer.restart(Arc::clone(&state));
         self.view.show(state);
         Ok(())
     }
