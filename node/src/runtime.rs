@@ -121,6 +121,8 @@ impl Node {
         let belonging = Belonging::new(&self.directory, &self.control_link, &self.media_link, &config.data_dir);
         tokio::select! {
             registered = registrar.register() => registered?,
+            // Its store may fail before anybody waits for that.
+            failure = self.directory.stopped() => anyhow::bail!("the directory stopped: {failure}"),
             words = belonging.lost() => {
                 belonging.note();
                 anyhow::bail!("{words}: {}", identity::removed_help(&config.data_dir));

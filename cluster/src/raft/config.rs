@@ -22,12 +22,12 @@ pub(super) const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
 /// Entries between two snapshots, at least and at most.
 const SNAPSHOT_EVERY: RangeInclusive<u64> = 5000..=100_000;
 
-/// Records of the state for each entry between two snapshots: a snapshot holds all of them, so the larger the state the
+/// Meetings, rooms and participants for each entry between two snapshots: a snapshot holds all of them, so the larger the state the
 /// rarer the snapshots, and what they cost each entry stays about the same.
 const RECORDS_PER_ENTRY: u64 = 4;
 
 /// Entries that stay in the log behind a snapshot, for followers that lag a little.
-const KEEP_BEHIND: u64 = 1000;
+pub(super) const KEEP_BEHIND: u64 = 1000;
 
 /// Entries in one append request at most.
 const APPEND_ENTRIES: u64 = 256;

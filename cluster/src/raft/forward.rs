@@ -13,9 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::future::{Either, select};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::{BoxFuture, Either, FutureExt, select, select_all};
 use tokio::sync::{mpsc, oneshot};
 
 use super::RpcError;
@@ -32,8 +30,8 @@ const ATTEMPT_TIME: Duration = Duration::from_millis(500);
 /// Proposals that may wait; more wait for a place.
 pub(super) const QUEUE: usize = 8192;
 
-/// Requests that are out at a time. With a second one the leader has work while an answer is on its way.
-const IN_FLIGHT: usize = 2;
+/// Requests that are out at a time, so that the leader has work while answers are on their way.
+const IN_FLIGHT: usize = 4;
 
 /// Proposals in one request at most.
 const TOGETHER: usize = 64;
@@ -49,27 +47,47 @@ pub(super) struct Forward {
 
 /// Sends what is in the queue, for as long as the node is there.
 pub(super) async fn run(node: Weak<RaftNode>, mut queue: mpsc::Receiver<Forward>) {
-    let mut out = FuturesUnordered::new();
+    let mut out: Vec<BoxFuture<'static, ()>> = Vec::new();
     let mut waiting = Vec::new();
     loop {
         tokio::select! {
             biased;
-            Some(()) = out.next() => {}
+            done = first(&mut out), if !out.is_empty() => drop(out.swap_remove(done)),
             taken = queue.recv_many(&mut waiting, TOGETHER), if out.len() < IN_FLIGHT => {
                 if taken == 0 {
                     return;
                 }
-                let mut by_leader: BTreeMap<NodeId, Vec<Forward>> = BTreeMap::new();
-                for forward in waiting.drain(..) {
-                    by_leader.entry(forward.leader).or_default().push(forward);
-                }
-                for (leader, together) in by_leader {
-                    let Some(node) = node.upgrade() else { return };
-                    out.push(send(node, leader, together));
+                let Some(node) = node.upgrade() else { return };
+                for (leader, together) in addressed(waiting.drain(..), node.id, node.leader()) {
+                    out.push(send(Arc::clone(&node), leader, together).boxed());
                 }
             }
         }
     }
+}
+
+/// The place of one that is done. They are looked at in order, whichever was woken: a simulation has to come out the
+/// same each time.
+async fn first(out: &mut [BoxFuture<'static, ()>]) -> usize {
+    let ((), done, _) = select_all(out.iter_mut()).await;
+    done
+}
+
+/// Whom to send what: each to who leads now, if that is known. Those whose caller has given up are let go, and those
+/// that this node is to write itself go back to their caller, who sees that nobody is left to answer.
+fn addressed(
+    waiting: impl Iterator<Item = Forward>,
+    own: NodeId,
+    leader: Option<NodeId>,
+) -> BTreeMap<NodeId, Vec<Forward>> {
+    let mut by_leader: BTreeMap<NodeId, Vec<Forward>> = BTreeMap::new();
+    for forward in waiting.filter(|forward| !forward.answer.is_closed()) {
+        let to = leader.unwrap_or(forward.leader);
+        if to != own {
+            by_leader.entry(to).or_default().push(forward);
+        }
+    }
+    by_leader
 }
 
 /// Asks the leader once and gives everyone their answer.
@@ -110,12 +128,59 @@ impl RaftNode {
         deadline: Instant,
     ) -> Result<Bytes, RpcError> {
         let left = left_until(deadline).min(ATTEMPT_TIME);
-        match select(pin!(self.call(leader, request, left)), pin!(self.leader_changed())).await {
+        match select(pin!(self.call(leader, request, left)), pin!(self.led_by_another(leader))).await {
             Either::Left((answer, _)) => answer,
             Either::Right(_) => {
-                let reason = "it leads no longer".to_owned();
+                let reason = "another leads".to_owned();
                 Err(RpcError::Unreachable { target: leader, reason })
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+    use crate::state::{Command, ProposalId};
+
+    const fn node(number: u64) -> NodeId {
+        NodeId::new(number)
+    }
+
+    fn forward(leader: u64, sequence: u64) -> (Forward, oneshot::Receiver<ProposeReply>) {
+        let (answer, receiver) = oneshot::channel();
+        let id = ProposalId { proposer: node(1), epoch: 1, sequence };
+        let command = Command::NodeDown { node: node(9), epoch: 1 };
+        let proposal = Proposal { id, time: Timestamp::from_millis(0), command };
+        (Forward { leader: node(leader), proposal, answer }, receiver)
+    }
+
+    fn sequences(of: &[Forward]) -> Vec<u64> {
+        of.iter().map(|forward| forward.proposal.id.sequence).collect()
+    }
+
+    #[test]
+    fn what_waited_goes_to_whoever_leads_by_now() {
+        let (all, _callers): (Vec<_>, Vec<_>) = [forward(2, 1), forward(3, 2), forward(2, 3)].into_iter().unzip();
+        let sent = addressed(all.into_iter(), node(1), Some(node(3)));
+        assert_eq!(sent.keys().copied().collect::<Vec<_>>(), [node(3)]);
+        assert_eq!(sequences(&sent[&node(3)]), [1, 2, 3]);
+
+        let (all, _callers): (Vec<_>, Vec<_>) = [forward(2, 1), forward(3, 2), forward(2, 3)].into_iter().unzip();
+        let sent = addressed(all.into_iter(), node(1), None);
+        assert_eq!(sequences(&sent[&node(2)]), [1, 3]);
+        assert_eq!(sequences(&sent[&node(3)]), [2]);
+    }
+
+    #[test]
+    fn nothing_is_sent_for_callers_that_gave_up_and_nothing_to_oneself() {
+        let (all, mut callers): (Vec<_>, Vec<_>) = [forward(2, 1), forward(2, 2)].into_iter().unzip();
+        drop(callers.remove(0));
+        assert_eq!(sequences(&addressed(all.into_iter(), node(1), Some(node(2)))[&node(2)]), [2]);
+
+        let (own, mut caller) = forward(2, 1);
+        assert!(addressed([own].into_iter(), node(1), Some(node(1))).is_empty());
+        assert_eq!(caller.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its caller is told");
     }
 }

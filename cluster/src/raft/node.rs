@@ -21,7 +21,7 @@ use super::forward::Forward;
 use super::network::Network;
 use super::receive::Incoming;
 use super::runtime::{Instant, Tasks, blocking, is_simulated, now, random};
-use super::types::{Member, Raft, TypeConfig};
+use super::types::{Member, Raft, TypeConfig, Vote};
 use super::{Rpc, RpcError, compare, forward, upkeep, watch as watching};
 use crate::clock::Clock;
 use crate::detector::Jury;
@@ -97,6 +97,8 @@ pub struct RaftNode {
     pub(super) heard: Mutex<Option<Instant>>,
     /// What the observers say of the others.
     pub(super) jury: Mutex<Jury>,
+    /// The leader's vote that this voter has laid its lease down on, and whether it misses the leader still.
+    pub(super) released: Mutex<Option<(Vote, bool)>>,
     /// Whether this process, held up, asks what it missed.
     pub(super) confirming: AtomicBool,
     begun: Instant,
@@ -151,6 +153,7 @@ impl RaftNode {
             incoming: tokio::sync::Mutex::new(None),
             heard: Mutex::new(None),
             jury: Mutex::default(),
+            released: Mutex::new(None),
             confirming: AtomicBool::new(false),
             begun: now(),
             control_address,

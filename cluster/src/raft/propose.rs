@@ -126,10 +126,24 @@ impl RaftNode {
     }
 
     /// Waits until this node takes someone else for the leader, or nobody.
-    pub(super) async fn leader_changed(&self) {
-        let mut metrics = self.raft.server_metrics();
+    async fn leader_changed(&self) {
         let before = self.leader();
-        while self.leader() == before && metrics.changed().await.is_ok() {}
+        self.until_leader(|leader| leader != before).await;
+    }
+
+    /// Waits until this node takes someone other than `node` for the leader.
+    pub(super) async fn led_by_another(&self, node: NodeId) {
+        self.until_leader(|leader| leader.is_some_and(|leader| leader != node)).await;
+    }
+
+    /// Waits for a leader that fits. Where Raft has stopped there never is one.
+    async fn until_leader(&self, fits: impl Fn(Option<NodeId>) -> bool) {
+        let mut metrics = self.raft.server_metrics();
+        while !fits(self.leader()) {
+            if metrics.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     /// When a call that begins now has to be answered.

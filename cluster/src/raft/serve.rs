@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt, join_all};
+use openraft::raft::VoteRequest;
 use serde::Serialize;
 
 use super::node::RaftNode;
 use super::runtime::now;
+use super::types::TypeConfig;
 use super::wire::{Kind, WireError, decode, encode_reply, split_request};
 use crate::model::NodeId;
 use crate::state::{Proposal, Standing};
@@ -31,8 +33,8 @@ impl RaftNode {
                 self.heard();
                 reply(&self.raft.append_entries(decode(body).map_err(words)?).await.map_err(words)?)
             }
-            Kind::Vote => reply(&self.raft.vote(decode(body).map_err(words)?).await.map_err(words)?),
-            Kind::PreVote => reply(&self.raft.pre_vote(decode(body).map_err(words)?).await.map_err(words)?),
+            Kind::Vote => reply(&self.raft.vote(self.candidacy(body)?).await.map_err(words)?),
+            Kind::PreVote => reply(&self.raft.pre_vote(self.candidacy(body)?).await.map_err(words)?),
             Kind::Snapshot => {
                 self.heard();
                 reply(&self.take_chunk(from, decode(body).map_err(words)?).await?)
@@ -89,6 +91,15 @@ impl RaftNode {
                 Standing::NotKnownYet => !planted!(StrangerRefused),
                 Standing::Removed | Standing::Stranger => false,
             }
+    }
+
+    /// A request for this node's vote, unless the leader may count on it.
+    fn candidacy(&self, body: &[u8]) -> Result<VoteRequest<TypeConfig>, String> {
+        let request: VoteRequest<TypeConfig> = decode(body).map_err(words)?;
+        if self.is_loyal() && !request.leadership_transfer {
+            return Err("the leader is heard".to_owned());
+        }
+        Ok(request)
     }
 
     fn heard(&self) {

@@ -11,7 +11,7 @@ use openraft::metrics::RaftMetrics;
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant as _};
 
-use super::config::snapshot_is_due;
+use super::config::{KEEP_BEHIND, snapshot_is_due};
 use super::node::RaftNode;
 use super::runtime::{Instant, now, sleep_until, timeout};
 use super::types::{LogId, Member, TypeConfig};
@@ -128,10 +128,10 @@ impl Watch {
 
 impl RaftNode {
     async fn turn(&self, watch: &mut Watch) {
+        self.compact().await;
         let metrics = self.with_metrics(Clone::clone);
         let at = now();
         let state = self.read_state();
-        self.compact(&metrics, &state).await;
         watch.note_epochs(at, &state, |id| silence(id, &metrics));
         let leads = watch.note(at, metrics.state.is_leader()).is_some();
         watch.note_down(at, &state);
@@ -156,10 +156,13 @@ impl RaftNode {
     }
 
     /// Has the state written down, so that the log before it can go. Every member does, not only the leader.
-    async fn compact(&self, metrics: &RaftMetrics<TypeConfig>, state: &State) {
+    async fn compact(&self) {
         let index = |id: Option<LogId>| id.map_or(0, |id| id.index());
-        let entries = index(metrics.last_applied).saturating_sub(index(metrics.snapshot));
-        if snapshot_is_due(entries, state.records())
+        let (applied, snapshot) = self.with_metrics(|metrics| (index(metrics.last_applied), index(metrics.snapshot)));
+        let entries = applied.saturating_sub(snapshot);
+        // On a full disk no more entries come that would make it due, and the log is what can be made smaller.
+        let crowded = entries > KEEP_BEHIND && self.space.full().is_some();
+        if (crowded || snapshot_is_due(entries, self.read_state().records()))
             && let Err(error) = self.raft.trigger().snapshot().await
         {
             tracing::debug!(%error, "no snapshot was made");

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::config::ELECTION_MAX;
 use super::node::RaftNode;
 use super::wire::{Kind, encode_request};
 use crate::detector::{Epochs, Observer, PROBE_EVERY, REPORT_EVERY, SUSPECT_AFTER};
@@ -150,6 +151,7 @@ impl Watch {
             leader.filter(|leader| verdict.contains_key(leader) || self.observer.misses_leader(node.uptime(), *leader));
         let Some(leader) = missed else {
             self.leaderless = None;
+            node.released.lock().iter_mut().for_each(|(_, missed)| *missed = false);
             return;
         };
         let now = Instant::now();
@@ -234,6 +236,7 @@ impl RaftNode {
         let node = Arc::clone(self);
         async move {
             let vote = node.with_metrics(|metrics| metrics.vote);
+            *node.released.lock() = Some((vote, true));
             // openraft's only way to say so: the leader hands over, to no one that would have to campaign at once.
             let release = TransferLeaderRequest::new(vote, leader, None);
             if let Err(error) = node.raft.handle_transfer_leader(release).await {
@@ -241,6 +244,14 @@ impl RaftNode {
             }
             None
         }
+    }
+
+    /// Whether the leader may count on this voter: its lease was laid down for a silence that is over. openraft does not
+    /// take it up again before the next election, so votes for others are refused here as long as it would hold.
+    pub(super) fn is_loyal(&self) -> bool {
+        let Some((vote, false)) = *self.released.lock() else { return false };
+        let lease = self.heard.lock().is_some_and(|at| openraft::Instant::elapsed(&at) < ELECTION_MAX);
+        lease && self.with_metrics(|metrics| metrics.vote) == vote
     }
 
     /// How many voters that are not dead campaign before this one; `None` when this one does not vote.

@@ -85,7 +85,9 @@ impl RowWriter {
                 none.insert((slot, thread.spawn(move || its.run(&*rows, written, &durable))?))
             }
         };
-        if let Some(fault) = slot.failed.load_full() {
+        if thread.is_finished() {
+            let fault =
+                slot.failed.load_full().map_or_else(|| "their thread has panicked".to_owned(), |f| f.to_string());
             return Err(StorageFault::Inconsistent(format!("rows can't be written: {fault}")));
         }
         // Otherwise the thread is waiting for a lull, or writing.
@@ -105,9 +107,15 @@ impl RowWriter {
         }
     }
 
+    /// Stops without the rows that were not written yet: others are about to take their place.
+    pub(super) fn discard(&mut self) {
+        self.behind.iter().for_each(|(slot, _)| slot.newest.store(None));
+        self.stop();
+    }
+
     /// Takes the rows to say `written`.
     pub(super) fn restart(&mut self, written: Arc<State>) {
-        self.stop();
+        self.discard();
         self.written = written;
     }
 }
@@ -161,8 +169,11 @@ impl Slot {
 
     /// Waits a little; whether nothing was applied meanwhile.
     fn lull(&self) -> bool {
-        let before = self.newest.load_full();
-        thread::park_timeout(LULL);
+        let (before, begun) = (self.newest.load_full(), now());
+        // It may be woken early, or at once for what it knows.
+        while begun.elapsed() < LULL && !self.has_ended() {
+            thread::park_timeout(LULL);
+        }
         self.newest.load().as_ref().zip(before.as_ref()).is_none_or(|(newest, before)| Arc::ptr_eq(newest, before))
     }
 
@@ -187,4 +198,130 @@ fn write(rows: &dyn Rows, before: &State, reached: &Reached) -> Result<(), Stora
 pub(super) fn heads(applied: Option<LogId>, membership: &StoredMembership) -> Result<[Change; 2], StorageFault> {
     let row = |key: &[u8], after: Vec<u8>| Change { key: key.to_vec(), before: None, after: Some(after) };
     Ok([row(APPLIED, encode_value(&applied)?), row(MEMBER, encode_value(membership)?)])
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::model::NodeId;
+    use crate::raft::types::TypeConfig;
+    use crate::record::decode;
+    use crate::state::Row;
+
+    /// Remembers how far each batch came, or fails.
+    #[derive(Debug, Default)]
+    struct Written {
+        batches: Mutex<Vec<u64>>,
+        fails: AtomicBool,
+    }
+
+    impl Rows for Written {
+        fn get(&self, _: &[u8]) -> Result<Option<Vec<u8>>, StorageFault> {
+            Ok(None)
+        }
+
+        fn from(&self, _: &[u8]) -> Box<dyn Iterator<Item = Result<Row, StorageFault>> + '_> {
+            Box::new(std::iter::empty())
+        }
+
+        fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
+            if self.fails.load(Ordering::SeqCst) {
+                return Err(StorageFault::Inconsistent("no more".to_owned()));
+            }
+            let applied = changes.iter().find(|change| change.key == APPLIED).and_then(|change| change.after.as_ref());
+            let applied: Option<LogId> = decode(applied.expect("each batch says how far it comes")).expect("decodes");
+            self.batches.lock().push(applied.expect("an entry").index());
+            Ok(())
+        }
+
+        fn installing(&self) -> Result<Option<String>, StorageFault> {
+            Ok(None)
+        }
+
+        fn set_installing(&self, _: Option<&str>) -> Result<(), StorageFault> {
+            Ok(())
+        }
+    }
+
+    fn at(index: u64) -> Reached {
+        let leader = <openraft::alias::LeaderIdOf<TypeConfig> as RaftLeaderId>::new(1, NodeId::new(1));
+        let applied = Some(LogId::new(leader.to_committed(), index));
+        Reached { state: Arc::default(), applied, membership: StoredMembership::default() }
+    }
+
+    fn writer(rows: &Arc<Written>, durable: Durable) -> RowWriter {
+        let mut writer = RowWriter::new(Arc::<Written>::clone(rows), Arc::default());
+        writer.follow(durable);
+        writer
+    }
+
+    fn until(what: &str, holds: impl Fn() -> bool) {
+        let begun = now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{what}");
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_run_of_entries_becomes_one_batch() {
+        let rows = Arc::new(Written::default());
+        let (durable_to, durable) = Durable::of(51);
+        durable_to(51);
+        let mut writer = writer(&rows, durable);
+        (1..=50).for_each(|index| writer.offer(at(index)).expect("taken"));
+        until("rows are written in a lull", || !rows.batches.lock().is_empty());
+        drop(writer);
+        assert_eq!(*rows.batches.lock(), [50]);
+    }
+
+    #[test]
+    fn rows_stand_back_while_entries_keep_coming() {
+        let rows = Arc::new(Written::default());
+        let (durable_to, durable) = Durable::of(u64::MAX);
+        durable_to(u64::MAX);
+        let mut writer = writer(&rows, durable);
+        writer.offer(at(1)).expect("taken");
+        until("the first are written", || *rows.batches.lock() == [1]);
+        let begun = now();
+        let mut index = 1;
+        while begun.elapsed() < LULL * 5 {
+            index += 1;
+            writer.offer(at(index)).expect("taken");
+            thread::yield_now();
+        }
+        // A machine that stands still for a whole lull has one; more would say that none is waited for.
+        assert!(rows.batches.lock().len() <= 3, "{:?}", rows.batches.lock());
+        until("the last are written", || rows.batches.lock().last() == Some(&index));
+    }
+
+    #[test]
+    fn rows_wait_for_the_log() {
+        let rows = Arc::new(Written::default());
+        let (durable_to, durable) = Durable::of(10);
+        let mut waiting = writer(&rows, durable.clone());
+        waiting.offer(at(5)).expect("taken");
+        // It would write now if it ever did.
+        drop(waiting);
+        assert!(rows.batches.lock().is_empty());
+        let mut waiting = writer(&rows, durable);
+        waiting.offer(at(5)).expect("taken");
+        durable_to(6);
+        until("rows are written", || *rows.batches.lock() == [5]);
+    }
+
+    #[test]
+    fn a_write_that_failed_is_told_to_the_next_one() {
+        let rows = Arc::new(Written::default());
+        rows.fails.store(true, Ordering::SeqCst);
+        let (durable_to, durable) = Durable::of(10);
+        durable_to(10);
+        let mut writer = writer(&rows, durable);
+        writer.offer(at(1)).expect("taken");
+        let failed = Mutex::new(writer);
+        until("the failure is told", || failed.lock().offer(at(2)).is_err());
+    }
 }

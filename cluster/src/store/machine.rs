@@ -157,7 +157,7 @@ impl StateMachine {
 
     /// Makes the snapshot in `file` the whole applied state. Cut short by a crash, it is done again at the next start.
     fn replace_all(&mut self, file: &SnapshotFile) -> Result<(), StorageFault> {
-        self.writer.stop();
+        self.writer.discard();
         let reader = SnapshotReader::open(&file.path)?;
         let SnapshotMeta { last_log_id, last_membership, .. } = reader.meta.clone();
         let state = reader.state()?;

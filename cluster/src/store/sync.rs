@@ -8,14 +8,14 @@
 //! tried again and everything is answered with an error: what a failed sync left on disk is unknown.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use openraft::storage::IOFlushed;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::mark::{Mark, MarkFile, VoteMark};
 use super::space::Space;
@@ -81,9 +81,8 @@ impl Syncer {
         mark_file.write(mark)?;
         mark_file.sync()?;
         let (queue, requests) = sync_channel(QUEUE);
-        let (ends, end) = watch::channel(Ok(mark.end));
-        let durable = Durable { appended: Arc::new(AtomicU64::new(mark.end)), end };
-        let worker = Worker { wal, mark_file, mark, mark_synced: now(), space, ends, failed: None };
+        let durable = Durable::new(mark.end);
+        let worker = Worker { wal, mark_file, mark, mark_synced: now(), space, durable: durable.clone() };
         thread::Builder::new().name("raft-fsync".to_owned()).spawn(move || worker.run(&requests))?;
         Ok(Self { queue, durable })
     }
@@ -126,25 +125,43 @@ impl Syncer {
     }
 }
 
-/// Tells how far the log is durable.
+/// Tells how far the log is durable. Without locks: one who asks may stand back while the log is synced.
 #[derive(Debug, Clone)]
 pub(crate) struct Durable {
     /// Where the log ends, durable or not.
     appended: Arc<AtomicU64>,
-    /// Where its durable part ends; an error once a sync has failed.
-    end: watch::Receiver<Result<u64, Failure>>,
+    /// Where its durable part ends.
+    end: Arc<AtomicU64>,
+    /// Why it will never end later.
+    failed: Arc<OnceLock<Failure>>,
 }
 
 impl Durable {
+    fn new(end: u64) -> Self {
+        let ends = || Arc::new(AtomicU64::new(end));
+        Self { appended: ends(), end: ends(), failed: Arc::default() }
+    }
+
     /// Whether the entry at `index` is durable, or not in the log at all.
     ///
     /// # Errors
     /// The reason why it never will be.
     pub(super) fn covers(&self, index: u64) -> io::Result<bool> {
-        match &*self.end.borrow() {
-            Ok(end) => Ok(index < *end || index >= self.appended.load(Ordering::SeqCst)),
-            Err(failure) => Err(failure.into()),
+        match self.failed.get() {
+            Some(failure) => Err(failure.into()),
+            None => Ok(index < self.end.load(Ordering::SeqCst) || index >= self.appended.load(Ordering::SeqCst)),
         }
+    }
+}
+
+#[cfg(test)]
+impl Durable {
+    /// Of a log with `appended` entries, and how to say how many of them are durable.
+    pub(super) fn of(appended: u64) -> (impl Fn(u64), Self) {
+        let durable = Self::new(0);
+        durable.appended.store(appended, Ordering::SeqCst);
+        let end = Arc::clone(&durable.end);
+        (move |to| end.store(to, Ordering::SeqCst), durable)
     }
 }
 
@@ -168,8 +185,7 @@ struct Worker {
     /// When the mark's file was last synced.
     mark_synced: Instant,
     space: Arc<Space>,
-    ends: watch::Sender<Result<u64, Failure>>,
-    failed: Option<Failure>,
+    durable: Durable,
 }
 
 impl Worker {
@@ -197,15 +213,13 @@ impl Worker {
 
     /// Does a part of the work, unless an earlier one failed.
     fn carry_out(&mut self, work: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), Failure> {
-        if let Some(failure) = &self.failed {
+        if let Some(failure) = self.durable.failed.get() {
             return Err(failure.clone());
         }
         work(self).map_err(|error| {
             tracing::error!(%error, "the store can't be synced; this node stops");
             let failure = Failure { kind: error.kind(), words: format!("the store can't be synced: {error}") };
-            self.failed = Some(failure.clone());
-            drop(self.ends.send_replace(Err(failure.clone())));
-            failure
+            self.durable.failed.get_or_init(|| failure).clone()
         })
     }
 
@@ -233,7 +247,7 @@ impl Worker {
         if at_once || self.mark_synced.elapsed() > MARK_LAG {
             self.sync_mark()?;
         }
-        drop(self.ends.send_replace(Ok(mark.end)));
+        self.durable.end.store(mark.end, Ordering::SeqCst);
         metrics::histogram!("plenary_raft_sync_batch").record(u32::try_from(batch.len()).unwrap_or(u32::MAX));
         Ok(())
     }

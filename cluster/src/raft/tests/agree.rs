@@ -71,6 +71,19 @@ async fn a_proposal_whose_answers_get_lost_is_applied_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_raft_has_stopped_answers_unavailable_and_leaves_the_leader_in_peace() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let stopped = cluster.node((leader + 1) % 3);
+    stopped.raft.shutdown().await.expect("stops");
+    let before = cluster.node(leader).status().last_log;
+    let answer = stopped.propose(Some(meeting(1)), create(1)).await;
+    assert!(matches!(answer, Err(ProposeError::Unavailable { .. })), "{answer:?}");
+    let entries = cluster.node(leader).status().last_log - before;
+    assert!(entries < 20, "one proposal became {entries} entries");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_off_minority_answers_unavailable_and_catches_up_when_healed() {
     let cluster = Cluster::of_three().await;
     let leader = cluster.leader().await;
