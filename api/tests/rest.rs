@@ -283,7 +283,7 @@ async fn answers_name_their_revision_and_reads_keep_the_promise_asked_for() {
     }
     assert_eq!(read("plenary-at-least", &revision(&created).to_string()).await.status, StatusCode::OK);
     let ahead = read("plenary-at-least", &(revision(&created) + 1).to_string()).await;
-    assert_eq!((ahead.status, ahead.code()), (StatusCode::SERVICE_UNAVAILABLE, "NO_QUORUM".to_owned()));
+    assert_eq!((ahead.status, ahead.code()), (StatusCode::SERVICE_UNAVAILABLE, "REVISION_NOT_REACHED".to_owned()));
     assert!(ahead.headers.contains_key("retry-after"));
     for (header, value) in [("plenary-at-least", "soon"), ("plenary-consistency", "perfect")] {
         let answer = read(header, value).await;

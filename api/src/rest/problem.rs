@@ -78,6 +78,8 @@ codes! {
     InsufficientStorage = INSUFFICIENT_STORAGE, "INSUFFICIENT_STORAGE", "The cluster has no room to keep this";
     /// No quorum answered.
     NoQuorum = SERVICE_UNAVAILABLE, "NO_QUORUM", "The cluster can't agree right now";
+    /// The node has not applied what the caller wants to see.
+    RevisionNotReached = SERVICE_UNAVAILABLE, "REVISION_NOT_REACHED", "This node has not come to that revision";
     /// Our fault.
     Internal = INTERNAL_SERVER_ERROR, "INTERNAL", "The server made a mistake";
 }

@@ -12,6 +12,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use plenary_cluster::directory::ReadError;
 use plenary_cluster::state::State;
 use serde_json::Value;
 
@@ -38,7 +39,10 @@ impl Promise {
     pub(super) async fn state(self, app: &App) -> Result<Arc<State>, Problem> {
         match self {
             Self::Local => Ok(app.directory().read_local()),
-            Self::AtLeast(revision) => Ok(app.directory().read_at_least(revision).await?),
+            Self::AtLeast(revision) => app.directory().read_at_least(revision).await.map_err(|error| {
+                let status = app.directory().status();
+                if status.quorum { not_reached(revision, status.applied, error) } else { error.into() }
+            }),
             Self::Linearizable => Ok(app.directory().read_linearizable().await?),
         }
     }
@@ -58,6 +62,16 @@ impl Promise {
             }
         }
     }
+}
+
+/// The cluster agrees, and yet not on so many entries.
+fn not_reached(wanted: u64, applied: u64, ReadError::Unavailable { retry_after }: ReadError) -> Problem {
+    let message = format!(
+        "revision {wanted} was not reached in time, this node is at {applied}: try again after the time in Retry-After, or \
+         name a revision that an answer of this cluster gave in `Plenary-Revision`"
+    );
+    let problem = Problem::of_field(Code::RevisionNotReached, "Plenary-At-Least", "not_reached", message);
+    Problem { retry_after: Some(retry_after), ..problem }
 }
 
 impl FromRequestParts<App> for Promise {
@@ -80,5 +94,23 @@ impl IntoResponse for Revised {
         let mut response = Json(self.body).into_response();
         response.headers_mut().insert(REVISION, HeaderValue::from(self.revision));
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_revision_that_is_not_reached_names_both_and_the_header() {
+        let problem = not_reached(900, 17, ReadError::Unavailable { retry_after: Duration::from_secs(1) });
+        assert_eq!((problem.code, problem.retry_after), (Code::RevisionNotReached, Some(Duration::from_secs(1))));
+        assert_eq!(
+            (problem.errors[0].path.as_str(), problem.errors[0].code.as_str()),
+            ("Plenary-At-Least", "not_reached")
+        );
+        assert!(problem.message.contains("900") && problem.message.contains("17"), "{}", problem.message);
     }
 }
