@@ -9,8 +9,8 @@ const CONTROL: &str = "plenary-control/1";
 const MEDIA: &str = "plenary-media/1";
 const JOIN: &str = "plenary-join/1";
 
-/// How a forwarded proposal begins: schema and kind.
-const PROPOSE: [u8; 2] = [1, 6];
+/// How forwarded proposals begin: schema and kind.
+const PROPOSE: [u8; 2] = [2, 6];
 
 /// Lines of node 1's log that hold all of `words`.
 fn lines(cluster: &Cluster, words: &[&str]) -> usize {
@@ -104,7 +104,7 @@ async fn bad_requests(cluster: &Cluster, ours: &Forger) -> Result<usize> {
     let command = Command::NodeDown { node: NodeId::new(1), epoch: 1 };
     let proposal = Proposal { id, time: Timestamp::from_millis(0), command };
     let mut body = PROPOSE.to_vec();
-    body.extend(bincode::serde::encode_to_vec(&proposal, bincode::config::standard())?);
+    body.extend(bincode::serde::encode_to_vec(vec![proposal], bincode::config::standard())?);
     let words = ["a member's request was refused", "in the name of node 1"];
     let before = lines(cluster, &words);
     let (status, answer) = guest.request(u32::try_from(body.len())?, &body).await?;
@@ -113,7 +113,7 @@ async fn bad_requests(cluster: &Cluster, ours: &Forger) -> Result<usize> {
 
     let words = ["a member's request was refused", "unknown kind"];
     let before = lines(cluster, &words);
-    let (status, _) = guest.request(2, &[1, 99]).await?;
+    let (status, _) = guest.request(2, &[2, 99]).await?;
     ensure!(status == 1, "a request of no kind was answered");
     until_logged(cluster, "no kind", before, &words).await?;
     Ok(3)
