@@ -16,12 +16,6 @@ import { seen, watch } from './lib/watch.mjs';
 
 const SECONDS = setting('SWITCHING_SECONDS', 20);
 const FREEZE_MS = setting('SWITCHING_FREEZE_MS', 200);
-/**
- * Share of pictures on the screen that may have another's name. None in a run of two minutes, which is for a machine that has
- * nothing else to do. A short one is part of all tests: there the page itself may be held up for a tenth of a second, and
- * what a browser shows meanwhile it does not know. Of frames that the page decodes and sees, none may in any run.
- */
-const LATE_ON_SCREEN = SECONDS >= 120 ? 0 : 0.01;
 /** How far a sender report may be from a straight line: less than a frame of either kind. */
 const DRIFT_MS = 15;
 /** What playback is out of step by before people notice (EBU R37: sound at most 40 ms early, 60 ms late). */
@@ -118,7 +112,7 @@ test(`4 video and 3 audio slots switch every second for ${SECONDS} s`, { timeout
   );
   assert.ok(found.changes >= SECONDS * 2, `only ${found.changes} changes of picture`);
   assert.deepEqual(found.wrong, []);
-  assert.ok(shown.wrong.length <= shown.pictures * LATE_ON_SCREEN, JSON.stringify(shown.wrong, undefined, 1));
+  assert.deepEqual(shown.wrong, []);
   // Four pictures stand on the screen nearly all the time, and everybody is seen.
   assert.ok(shown.frames >= SECONDS * 5, `only ${shown.frames} frames of the screen in ${SECONDS} s`);
   assert.ok(shown.pictures >= shown.frames * 3, `only ${shown.pictures} pictures in ${shown.frames} frames of the screen`);

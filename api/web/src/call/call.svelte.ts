@@ -116,9 +116,11 @@ export class Call {
     if (this.#table.frameShown(mid, rtpTimestamp, this.#contributor(mid, rtpTimestamp))) this.slots = this.#table.view();
   }
 
-  /** Whether a frame of a video slot is of whoever the slot shows; undefined when the browser can't tell whose it is. */
+  /** Whether a frame of a video slot is of whoever the slot shows; undefined when that can't be told (yet). */
   isNamed(mid: string, rtpTimestamp: number | undefined): boolean | undefined {
-    const from = this.#contributor(mid, rtpTimestamp);
+    if (rtpTimestamp === undefined) return undefined;
+    // A browser knows of its latest frames only.
+    const from = this.#contributor(mid, rtpTimestamp) ?? this.#table.ownerOf(mid, rtpTimestamp);
     return from === undefined ? undefined : from === this.#table.shownIn(mid);
   }
 

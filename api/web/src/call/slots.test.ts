@@ -70,6 +70,20 @@ describe('SlotTable', () => {
     expect(held()).toBe(false);
   });
 
+  it('knows whose a frame is by the announcements, and owns up to what it cannot know', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    table.frameShown('4', 1000, undefined);
+    expect(table.ownerOf('4', 88_000)).toBe('ada');
+    table.await(['4']);
+    expect(table.ownerOf('4', 88_000)).toBeUndefined();
+    table.announce(said('4', 2, 'bob', 91_000));
+    expect(table.ownerOf('4', 90_963)).toBe('ada');
+    expect(table.ownerOf('4', 91_000)).toBe('bob');
+    expect(table.ownerOf('5', 91_000)).toBeUndefined();
+  });
+
   it('compares timestamps round the end of their range', () => {
     expect(reached(5, 0xffff_fff0)).toBe(true);
     expect(reached(0xffff_fff0, 5)).toBe(false);

@@ -85,6 +85,18 @@ export class SlotTable {
   }
 
   /**
+   * Whose picture a frame of a slot is, by the announcements; undefined while another source is waited for that is not
+   * announced yet.
+   */
+  ownerOf(mid: string, rtpTimestamp: number): string | undefined {
+    const slot = this.#slots.get(mid);
+    if (slot === undefined) return undefined;
+    const next = slot.pending.findLast(({ rtp_timestamp }) => rtp_timestamp !== undefined && reached(rtpTimestamp, rtp_timestamp));
+    if (next !== undefined) return next.participant;
+    return slot.switching ? undefined : slot.shown?.participant;
+  }
+
+  /**
    * A frame is on the screen. `rtpTimestamp` is undefined where the browser does not tell: then the newest announcement
    * is believed. `contributor` is whose packets the frame came in, where the browser tells: it overrules an announcement
    * that has not arrived yet. Returns true when the slot shows someone else now.
