@@ -3,6 +3,8 @@ import { inflateSync } from 'node:zlib';
 
 /** Frames are taken this wide: enough for a colour in the middle of each tile. */
 const WIDTH = 200;
+/** Tiles without a picture are made of this. */
+const EMPTY = [0, 0, 0];
 /** How far a colour may be from someone's (sum of squares) to be theirs: the codec changes it, the scaling blurs it. */
 const NEAR = 60 ** 2 * 3;
 
@@ -11,11 +13,11 @@ const NEAR = 60 ** 2 * 3;
  * `stop()` ends it and says what was seen: how many frames and whose pictures, and each time one lay under another's name.
  */
 export async function look(page, colours) {
-  await page.evaluate(() => {
+  await page.evaluate((empty) => {
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync('[data-testid=stage] { --tile: #000 } [data-testid=stage] .initials { visibility: hidden }');
+    sheet.replaceSync(`[data-testid=stage] { --tile: rgb(${empty}) } [data-testid=stage] .initials { visibility: hidden }`);
     document.adoptedStyleSheets.push(sheet);
-  });
+  }, EMPTY.join());
   const tiles = await page.evaluate(() => {
     const of = (tile) => {
       const { left, top, width, height } = tile.getBoundingClientRect();
@@ -25,14 +27,18 @@ export async function look(page, colours) {
     return [...document.querySelectorAll('[data-testid=tile]')].map(of);
   });
   const session = await page.context().newCDPSession(page);
+  let drawn = false;
   const seen = { frames: 0, pictures: 0, names: new Set(), wrong: [] };
   session.on('Page.screencastFrame', ({ data, metadata, sessionId }) => {
     void session.send('Page.screencastFrameAck', { sessionId }).catch(() => undefined);
     const image = decode(Buffer.from(data, 'base64'));
+    const points = tiles.map((tile) => ({ tile, whose: nearest({ ...colours, '': EMPTY }, image.at(tile.x, tile.y)) }));
+    // The first frames may be of the page as it was before.
+    drawn ||= points.some(({ whose }) => whose === '');
+    if (!drawn) return;
     seen.frames += 1;
-    for (const tile of tiles) {
-      const whose = nearest(colours, image.at(tile.x, tile.y));
-      if (whose === undefined) continue;
+    for (const { tile, whose } of points) {
+      if (whose === undefined || whose === '') continue;
       seen.pictures += 1;
       seen.names.add(whose);
       if (whose !== tile.name) seen.wrong.push({ tile: tile.name, picture: whose, at: Math.round(metadata.timestamp * 1000) });

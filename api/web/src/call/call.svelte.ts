@@ -6,6 +6,7 @@ import { SignalError, type Wire } from '../protocol/signal';
 import { ApiError, browserName, type Api, type Grant } from '../rest/api';
 import { backoffMs } from './backoff';
 import { contributor } from './contributor';
+import { Covers } from './covers';
 import { applyRoster, EMPTY_ROSTER, rosterOf, type Roster } from './roster';
 import { Session, type SessionEvents } from './session';
 import { SlotTable, type SlotKind, type SlotView } from './slots';
@@ -44,6 +45,7 @@ export class Call {
 
   #session: Session | undefined;
   #table = new SlotTable();
+  #covers = new Covers();
   #grant: Grant | undefined;
   #request = { name: '', password: undefined as string | undefined };
   #interest: Interest | undefined;
@@ -113,20 +115,13 @@ export class Call {
       this.seen = true;
       performance.mark('plenary:first-remote-frame');
     }
-    if (this.#table.frameShown(mid, rtpTimestamp, this.#contributor(mid, rtpTimestamp))) this.slots = this.#table.view();
+    if (this.#table.frameShown(mid, rtpTimestamp)) this.#showSlots();
   }
 
-  /** Whether a frame of a video slot is of whoever the slot shows; undefined when that can't be told (yet). */
+  /** Whether a frame of a video slot is of whoever the slot shows; undefined when the browser does not tell which it is. */
   isNamed(mid: string, rtpTimestamp: number | undefined): boolean | undefined {
     if (rtpTimestamp === undefined) return undefined;
-    // A browser knows of its latest frames only.
-    const from = this.#contributor(mid, rtpTimestamp) ?? this.#table.ownerOf(mid, rtpTimestamp);
-    return from === undefined ? undefined : from === this.#table.shownIn(mid);
-  }
-
-  #contributor(mid: string, rtpTimestamp: number | undefined): string | undefined {
-    const receiver = this.pc?.getTransceivers().find((transceiver) => transceiver.mid === mid)?.receiver;
-    return contributor(receiver?.getContributingSources() ?? [], rtpTimestamp, this.roster.members.keys());
+    return this.#table.ownerOf(mid, rtpTimestamp) === this.#table.shownIn(mid);
   }
 
   slotOf(participant: string, source: 'camera' | 'screen'): string | undefined {
@@ -223,8 +218,13 @@ export class Call {
       roster: guard((push) => (this.roster = applyRoster(this.roster, push))),
       slots: guard((slots) => this.#announced(slots)),
       switching: guard((mids) => {
-        table.await(mids);
-        this.slots = table.view();
+        table.expect(mids);
+        this.#showSlots();
+      }),
+      comes: guard((mid, source, rtpTimestamp, admit) => {
+        table.comes(mid, contributor(source, this.roster.members.keys()), rtpTimestamp);
+        this.#showSlots();
+        void this.#covers.unseen(mid).then(admit);
       }),
       slotStream: guard((mid, kind, stream) => {
         table.add(mid, kind);
@@ -240,6 +240,7 @@ export class Call {
 
   #joined(joined: Joined, table: SlotTable, streams: SlotStream[]): void {
     this.#table = table;
+    this.#covers = new Covers();
     this.participant = joined.participant;
     this.meetingName = joined.meeting.name;
     this.roster = rosterOf(joined.revision, joined.roster);
@@ -252,12 +253,17 @@ export class Call {
 
   #showStreams(streams: SlotStream[]): void {
     this.streams = [...streams];
+    this.#showSlots();
+  }
+
+  #showSlots(): void {
     this.slots = this.#table.view();
+    this.#covers.update(this.slots);
   }
 
   #announced(slots: SlotAnnouncement[]): void {
     for (const slot of slots) this.#table.announce(slot);
-    this.slots = this.#table.view();
+    this.#showSlots();
   }
 
   #over(close: Close | undefined): void {

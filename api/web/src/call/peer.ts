@@ -3,6 +3,7 @@
 // Its m-lines: four to send (microphone, camera, screen, screen sound), there from the beginning and filled by
 // `replaceTrack`; and the pool of slots to receive in, which only ever grows.
 import type { IceServer, Offer, OfferedTrack, PoolSize, SourceName } from '../protocol/messages';
+import { Gatekeeper } from './gatekeeper';
 import type { SlotKind } from './slots';
 
 export type LocalTracks = Partial<Record<SourceName, MediaStreamTrack>>;
@@ -11,6 +12,8 @@ export interface PeerEvents {
   candidate(candidate: string): void;
   /** A slot can be played from now on. */
   slot(mid: string, kind: SlotKind, stream: MediaStream): void;
+  /** Frames of someone else wait at a video slot, from `rtpTimestamp` on, until they are admitted. */
+  comes(mid: string, contributor: number, rtpTimestamp: number, admit: () => void): void;
   connection(state: RTCPeerConnectionState): void;
 }
 
@@ -23,10 +26,11 @@ const CAMERA_MAX_BPS = 900_000;
 const SCREEN_MAX_BPS = 2_500_000;
 
 /**
- * What is received is played this much later, sound and picture alike: slots stay in step with each other, and an
- * announcement, which leaves with the first packet of a new source, is on the screen before that source's first frame.
+ * What is received is played this much later: slots stay in step with each other, and the page has the time it needs to
+ * cover a picture before someone else's is due. Pictures have to be decoded and drawn yet when their time has come, which
+ * takes longer than with sound.
  */
-const PLAYOUT_LEAD_MS = 80;
+const PLAYOUT_LEAD_MS: Record<SlotKind, number> = { audio: 80, video: 60 };
 
 interface Slot {
   kind: SlotKind;
@@ -37,6 +41,7 @@ export class Peer {
   readonly pc: RTCPeerConnection;
   readonly #publish = new Map<SourceName, RTCRtpTransceiver>();
   readonly #slots: Slot[] = [];
+  readonly #gates: Gatekeeper;
 
   constructor(
     iceServers: IceServer[],
@@ -47,6 +52,9 @@ export class Peer {
     this.pc.onicecandidate = ({ candidate }) => events.candidate(candidate?.candidate ?? '');
     this.pc.onconnectionstatechange = () => events.connection(this.pc.connectionState);
     this.pc.ontrack = (event) => this.#received(event);
+    this.#gates = new Gatekeeper(({ slot, contributor, rtpTimestamp }, admit) => {
+      events.comes(known(this.#slots[slot]?.transceiver.mid ?? null), contributor, rtpTimestamp, admit);
+    });
     this.#addPublishers(tracks);
     this.grow(FIRST_POOL);
   }
@@ -83,6 +91,7 @@ export class Peer {
     this.pc.onconnectionstatechange = null;
     this.pc.ontrack = null;
     this.pc.close();
+    this.#gates.close();
   }
 
   #addPublishers(tracks: LocalTracks): void {
@@ -104,7 +113,8 @@ export class Peer {
     for (let index = 0; index < missing; index++) {
       const transceiver = this.pc.addTransceiver(kind, { direction: 'recvonly' });
       // Not every browser has it; assigned to one that lacks it, it is an unused property.
-      (transceiver.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = PLAYOUT_LEAD_MS;
+      (transceiver.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = PLAYOUT_LEAD_MS[kind];
+      if (kind === 'video') this.#gates.guard(this.#slots.length, transceiver.receiver);
       this.#slots.push({ kind, transceiver });
     }
     return Math.max(0, missing);

@@ -12,6 +12,8 @@ export interface SessionEvents {
   slots(slots: SlotAnnouncement[]): void;
   switching(mids: string[]): void;
   slotStream(mid: string, kind: SlotKind, stream: MediaStream): void;
+  /** Frames of someone else wait at a video slot, from `rtpTimestamp` on, until they are admitted. */
+  comes(mid: string, contributor: number, rtpTimestamp: number, admit: () => void): void;
   speakers(participants: string[]): void;
   published(tracks: TrackInfo[]): void;
   ended(): void;
@@ -107,6 +109,7 @@ export class Session {
     return new Peer(iceServers, this.tracks, {
       candidate: (candidate) => this.#candidate(candidate),
       slot: (mid, kind, stream) => this.events.slotStream(mid, kind, stream),
+      comes: (mid, contributor, rtpTimestamp, admit) => this.events.comes(mid, contributor, rtpTimestamp, admit),
       connection: (state) => this.#connection(state),
     });
   }

@@ -22,12 +22,12 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 1000));
     expect(shown(table, '4')).toBeUndefined();
-    expect(table.frameShown('4', 1000, undefined)).toBe(true);
+    expect(table.frameShown('4', 1000)).toBe(true);
     table.announce(said('4', 2, 'bob', 91_000));
-    expect(table.frameShown('4', 88_000, undefined)).toBe(false);
+    expect(table.frameShown('4', 88_000)).toBe(false);
     expect(shown(table, '4')).toBe('ada');
     expect(table.videoSlotOf('ada', 'camera')).toBe('4');
-    expect(table.frameShown('4', 94_000, undefined)).toBe(true);
+    expect(table.frameShown('4', 94_000)).toBe(true);
     expect(shown(table, '4')).toBe('bob');
     expect(table.videoSlotOf('ada', 'camera')).toBeUndefined();
   });
@@ -38,9 +38,9 @@ describe('SlotTable', () => {
     table.announce(said('4', 1, 'ada', 100));
     table.announce(said('4', 2, 'bob', 200));
     table.announce(said('4', 3, 'cyd', 300));
-    table.frameShown('4', 150, undefined);
+    table.frameShown('4', 150);
     expect(shown(table, '4')).toBe('ada');
-    table.frameShown('4', 310, undefined);
+    table.frameShown('4', 310);
     expect(shown(table, '4')).toBe('cyd');
     expect(table.view()[0]?.pending).toBe(false);
   });
@@ -51,33 +51,31 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 100));
     expect(held()).toBe(false);
-    table.frameShown('4', 100, undefined);
+    table.frameShown('4', 100);
     table.announce(said('4', 2, 'ada', 200));
     expect(held()).toBe(false);
     table.announce(said('4', 3, 'bob', 300));
     expect(held()).toBe(true);
-    table.frameShown('4', 250, undefined);
+    table.frameShown('4', 250);
     expect(held()).toBe(true);
-    table.frameShown('4', 300, undefined);
+    table.frameShown('4', 300);
     expect(held()).toBe(false);
-    table.await(['4']);
+    table.expect(['4']);
     expect(held()).toBe(true);
-    table.await([]);
+    table.expect([]);
     expect(held()).toBe(false);
-    table.await(['4']);
+    table.expect(['4']);
     table.announce(said('4', 4, 'cyd', 400));
-    table.frameShown('4', 400, undefined);
+    table.frameShown('4', 400);
     expect(held()).toBe(false);
   });
 
-  it('knows whose a frame is by the announcements, and owns up to what it cannot know', () => {
+  it('knows whose a frame is', () => {
     const table = new SlotTable();
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000, undefined);
+    table.frameShown('4', 1000);
     expect(table.ownerOf('4', 88_000)).toBe('ada');
-    table.await(['4']);
-    expect(table.ownerOf('4', 88_000)).toBeUndefined();
     table.announce(said('4', 2, 'bob', 91_000));
     expect(table.ownerOf('4', 90_963)).toBe('ada');
     expect(table.ownerOf('4', 91_000)).toBe('bob');
@@ -97,11 +95,11 @@ describe('SlotTable', () => {
     table.announce(said('1', 1, 'ada', 5, 'microphone'));
     expect(shown(table, '1')).toBe('ada');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', 10, undefined);
+    table.frameShown('4', 10);
     table.announce(said('4', 2, 'bob', 99_999));
     table.announce(said('4', 3));
     expect(shown(table, '4')).toBeUndefined();
-    expect(table.frameShown('4', 99_999, undefined)).toBe(false);
+    expect(table.frameShown('4', 99_999)).toBe(false);
   });
 
   it('ignores generations it has seen', () => {
@@ -109,7 +107,7 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.announce(said('4', 2, 'bob', 10));
     table.announce(said('4', 1, 'ada', 5));
-    table.frameShown('4', 10, undefined);
+    table.frameShown('4', 10);
     expect(shown(table, '4')).toBe('bob');
   });
 
@@ -117,7 +115,7 @@ describe('SlotTable', () => {
     const table = new SlotTable();
     table.announce(said('9', 1, 'ada', 10));
     table.add('9', 'video');
-    table.frameShown('9', 12, undefined);
+    table.frameShown('9', 12);
     expect(table.videoSlotOf('ada', 'camera')).toBe('9');
   });
 
@@ -125,7 +123,7 @@ describe('SlotTable', () => {
     const table = new SlotTable();
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', undefined, undefined);
+    table.frameShown('4', undefined);
     expect(shown(table, '4')).toBe('ada');
   });
 
@@ -134,10 +132,10 @@ describe('SlotTable', () => {
     table.add('4', 'video');
     table.add('5', 'video');
     table.announce(said('4', 1, 'ada', 10));
-    table.frameShown('4', 10, undefined);
+    table.frameShown('4', 10);
     table.announce(said('4', 2, 'bob', 500));
     table.announce(said('5', 1, 'ada', 10));
-    table.frameShown('5', 10, undefined);
+    table.frameShown('5', 10);
     expect(table.videoSlotOf('ada', 'camera')).toBe('5');
   });
 
@@ -145,21 +143,57 @@ describe('SlotTable', () => {
     const table = new SlotTable();
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000, undefined);
-    table.frameShown('4', 94_000, undefined);
+    table.frameShown('4', 1000);
+    table.frameShown('4', 94_000);
     table.announce(said('4', 2, 'bob', 91_000));
     expect(shown(table, '4')).toBe('bob');
   });
 
   it('believes the packets before the announcement, and stays right when it comes', () => {
     const table = new SlotTable();
+    const held = (): boolean | undefined => table.view()[0]?.held;
     table.add('4', 'video');
     table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000, 'ada');
-    expect(table.frameShown('4', 91_000, 'bob')).toBe(true);
+    table.frameShown('4', 1000);
+    table.comes('4', 'ada', 1000);
+    expect(held()).toBe(false);
+    table.comes('4', 'bob', 91_000);
+    expect(held()).toBe(true);
+    expect(table.frameShown('4', 88_000)).toBe(false);
+    expect(table.frameShown('4', 91_000)).toBe(true);
     expect(shown(table, '4')).toBe('bob');
     table.announce(said('4', 2, 'bob', 91_000));
-    expect(table.frameShown('4', 94_000, 'bob')).toBe(false);
+    expect(held()).toBe(false);
+    expect(shown(table, '4')).toBe('bob');
+  });
+
+  it('asks nothing new of packets that were announced, and puts those that were not in their order', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    table.frameShown('4', 1000);
+    table.announce(said('4', 2, 'bob', 2000));
+    table.announce(said('4', 4, 'ada', 4000));
+    table.comes('4', 'bob', 2003);
+    table.comes('4', 'cyd', 3000);
+    table.comes('4', 'ada', 4000);
+    for (const [at, whose] of [[1900, 'ada'], [2003, 'bob'], [3000, 'cyd'], [4000, 'ada']] as const) {
+      expect(table.ownerOf('4', at)).toBe(whose);
+      table.frameShown('4', at);
+      expect(shown(table, '4')).toBe(whose);
+    }
+  });
+
+  it('shows a stranger under nobody\'s name until they are announced', () => {
+    const table = new SlotTable();
+    table.add('4', 'video');
+    table.announce(said('4', 1, 'ada', 1000));
+    table.frameShown('4', 1000);
+    table.comes('4', undefined, 2000);
+    expect(table.view()[0]?.held).toBe(true);
+    table.frameShown('4', 2000);
+    expect(shown(table, '4')).toBeUndefined();
+    table.announce(said('4', 2, 'bob', 2000));
     expect(shown(table, '4')).toBe('bob');
   });
 });

@@ -2,6 +2,7 @@
 //
 // The server announces a new source together with the RTP timestamp of its first packet in the slot. The old source's
 // frames are still on the screen then, so an announcement waits until a frame with that timestamp or a later one is shown.
+// The packets themselves say whose they are, too (`gate.ts`), for when the announcement is late.
 import type { SlotAnnouncement, SourceName } from '../protocol/messages';
 
 export type SlotKind = 'audio' | 'video';
@@ -38,7 +39,7 @@ export interface SlotView {
   shown: Occupant | null;
   /** Announced, but its first frame is not on the screen yet. */
   pending: boolean;
-  /** Someone else's picture is about to come: only frames that are certainly of who is shown now may be seen. */
+  /** Someone else's picture is about to come: only frames of who is shown now may be seen. */
   held: boolean;
 }
 
@@ -68,15 +69,29 @@ export class SlotTable {
       slot.shown = occupant(announcement);
       return;
     }
-    slot.pending.push(announcement);
-    if (slot.pending.length > MAX_PENDING) slot.pending.shift();
+    this.#await(slot, announcement, slot.pending.length);
     // The frame may have been quicker than the message.
-    if (slot.frame !== undefined) this.frameShown(mid, slot.frame, undefined);
+    if (slot.frame !== undefined) this.frameShown(mid, slot.frame);
   }
 
   /** Just these slots wait for another source than the one they show. */
-  await(mids: readonly string[]): void {
+  expect(mids: readonly string[]): void {
     for (const slot of this.#slots.values()) slot.switching = mids.includes(slot.mid);
+  }
+
+  /**
+   * Frames from `rtpTimestamp` on are of `participant` (undefined: of someone we have not heard of), by their packets.
+   * What has not been announced yet is taken for a camera until it is.
+   */
+  comes(mid: string, participant: string | undefined, rtpTimestamp: number): void {
+    const slot = this.#slots.get(mid);
+    if (slot === undefined) return;
+    const last = slot.pending.findLastIndex((next) => reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp));
+    const known = last === -1 ? slot.shown?.participant : slot.pending[last]?.participant;
+    if (known === participant) return;
+    const generation = slot.announced?.generation ?? 0;
+    const whose = participant === undefined ? {} : { participant, source: 'camera' as const };
+    this.#await(slot, { mid, generation, ...whose, rtp_timestamp: rtpTimestamp }, last + 1);
   }
 
   /** Whose picture is in a slot. */
@@ -84,24 +99,18 @@ export class SlotTable {
     return this.#slots.get(mid)?.shown?.participant;
   }
 
-  /**
-   * Whose picture a frame of a slot is, by the announcements; undefined while another source is waited for that is not
-   * announced yet.
-   */
+  /** Whose picture a frame of a slot is. */
   ownerOf(mid: string, rtpTimestamp: number): string | undefined {
     const slot = this.#slots.get(mid);
-    if (slot === undefined) return undefined;
-    const next = slot.pending.findLast(({ rtp_timestamp }) => rtp_timestamp !== undefined && reached(rtpTimestamp, rtp_timestamp));
-    if (next !== undefined) return next.participant;
-    return slot.switching ? undefined : slot.shown?.participant;
+    const next = slot?.pending.findLast(({ rtp_timestamp }) => rtp_timestamp !== undefined && reached(rtpTimestamp, rtp_timestamp));
+    return next === undefined ? slot?.shown?.participant : next.participant;
   }
 
   /**
    * A frame is on the screen. `rtpTimestamp` is undefined where the browser does not tell: then the newest announcement
-   * is believed. `contributor` is whose packets the frame came in, where the browser tells: it overrules an announcement
-   * that has not arrived yet. Returns true when the slot shows someone else now.
+   * is believed. Returns true when the slot shows someone else now.
    */
-  frameShown(mid: string, rtpTimestamp: number | undefined, contributor: string | undefined): boolean {
+  frameShown(mid: string, rtpTimestamp: number | undefined): boolean {
     const slot = this.#slots.get(mid);
     if (slot === undefined) return false;
     slot.frame = rtpTimestamp;
@@ -109,13 +118,10 @@ export class SlotTable {
       (next) => rtpTimestamp === undefined || reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp),
     );
     const newest = slot.pending[due];
-    if (newest !== undefined) {
-      slot.pending.splice(0, due + 1);
-      slot.shown = occupant(newest);
-    }
-    const overruled = contributor !== undefined && slot.shown?.participant !== contributor;
-    if (overruled) slot.shown = { participant: contributor, source: 'camera', generation: slot.announced?.generation ?? 0 };
-    return newest !== undefined || overruled;
+    if (newest === undefined) return false;
+    slot.pending.splice(0, due + 1);
+    slot.shown = occupant(newest);
+    return true;
   }
 
   /** The video slot that shows this source on the screen now. Of two, the newer announcement is right. */
@@ -141,6 +147,11 @@ export class SlotTable {
       pending: slot.pending.length > 0,
       held: slot.shown !== undefined && (slot.switching || slot.pending.some((next) => !isOf(next, slot.shown))),
     }));
+  }
+
+  #await(slot: Slot, announcement: SlotAnnouncement, at: number): void {
+    slot.pending.splice(at, 0, announcement);
+    if (slot.pending.length > MAX_PENDING) slot.pending.shift();
   }
 }
 
