@@ -36,6 +36,39 @@ test('two pages on one node see and hear each other', async () => {
   await Promise.all([ada.context().close(), bob.context().close()]);
 });
 
+/** How many of the page's video slots stop someone else's frames, of how many. */
+const guarded = (page) =>
+  page.evaluate(() => {
+    const slots = window.plenary.pc.getTransceivers().filter(({ direction, receiver }) => direction === 'recvonly' && receiver.track.kind === 'video');
+    return [slots.filter(({ receiver }) => receiver.transform !== null).length, slots.length];
+  });
+
+/** Keeps the page's worker where a test finds it. */
+const keepWorker = (page) =>
+  page.addInitScript(() => {
+    window.Worker = class extends window.Worker {
+      constructor(...args) {
+        super(...args);
+        window.worker = this;
+      }
+    };
+  });
+
+test('a page whose worker does not come, or fails, shows pictures all the same', async () => {
+  const ada = await join(await visit(browser, node.url, { prepare: keepWorker }), 'Ada');
+  assert.deepEqual(await guarded(ada), [4, 4]);
+  const without = async (page) => page.route('**/gate.worker*', (route) => route.abort());
+  const bob = await join(await visit(browser, node.url, { prepare: without }), 'Bob');
+  assert.deepEqual(await guarded(bob), [0, 4]);
+  await seesAndHears(bob, 'Bob');
+
+  await ada.evaluate(() => window.worker.dispatchEvent(new ErrorEvent('error')));
+  await eventually('Ada is back without', ada, () => window.plenary.debug().state === 'live' && window.plenary.pc.getReceivers().every(({ transform }) => transform === null));
+  assert.deepEqual(await guarded(ada), [0, 4]);
+  await seesAndHears(ada, 'Ada');
+  await Promise.all([ada.context().close(), bob.context().close()]);
+});
+
 test(`${JOINS} joins: click to first frame`, async (t) => {
   const ada = await join(await visit(browser, node.url), 'Ada');
   const offers = await ada.evaluate(() => window.plenary.debug().offers);

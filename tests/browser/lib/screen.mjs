@@ -10,7 +10,7 @@ const NEAR = 60 ** 2 * 3;
 
 /**
  * Starts to look at the tiles of a call. `colours` maps names to [red, green, blue]; tiles without a picture are made black.
- * `stop()` ends it and says what was seen: how many frames and whose pictures, and each time one lay under another's name.
+ * `seen` is what was seen so far, and `stop()` ends it: how many frames and whose pictures, and each time one lay under another's name.
  */
 export async function look(page, colours) {
   await page.evaluate((empty) => {
@@ -46,6 +46,7 @@ export async function look(page, colours) {
   });
   await session.send('Page.startScreencast', { format: 'png', maxWidth: WIDTH, maxHeight: WIDTH, everyNthFrame: 1 });
   return {
+    seen,
     async stop() {
       await session.send('Page.stopScreencast');
       await session.detach();

@@ -7,6 +7,7 @@ import { ApiError, browserName, type Api, type Grant } from '../rest/api';
 import { backoffMs } from './backoff';
 import { contributor } from './contributor';
 import { Covers } from './covers';
+import { gatekeeper } from './gatekeeper';
 import { applyRoster, EMPTY_ROSTER, rosterOf, type Roster } from './roster';
 import { Session, type SessionEvents } from './session';
 import { SlotTable, type SlotKind, type SlotView } from './slots';
@@ -77,6 +78,7 @@ export class Call {
     this.close = undefined;
     this.#request = { name, password };
     this.seen = false;
+    await gatekeeper.settled;
     try {
       await this.#attempt(this.#fetchGrant());
     } catch (error) {
@@ -118,10 +120,9 @@ export class Call {
     if (this.#table.frameShown(mid, rtpTimestamp)) this.#showSlots();
   }
 
-  /** Whether a frame of a video slot is of whoever the slot shows; undefined when the browser does not tell which it is. */
-  isNamed(mid: string, rtpTimestamp: number | undefined): boolean | undefined {
-    if (rtpTimestamp === undefined) return undefined;
-    return this.#table.ownerOf(mid, rtpTimestamp) === this.#table.shownIn(mid);
+  /** Whose picture a frame of a video slot is; undefined when the browser does not tell which frame it is. */
+  ownerOf(mid: string, rtpTimestamp: number | undefined): string | undefined {
+    return rtpTimestamp === undefined ? undefined : this.#table.ownerOf(mid, rtpTimestamp);
   }
 
   slotOf(participant: string, source: 'camera' | 'screen'): string | undefined {
@@ -222,7 +223,7 @@ export class Call {
         this.#showSlots();
       }),
       comes: guard((mid, source, rtpTimestamp, admit) => {
-        table.comes(mid, contributor(source, this.roster.members.keys()), rtpTimestamp);
+        table.comes(mid, source, contributor(source, this.roster.members.keys()), rtpTimestamp);
         this.#showSlots();
         void this.#covers.unseen(mid).then(admit);
       }),

@@ -6,8 +6,6 @@ import type { SlotView } from './slots';
  * frame after that: when the third one is asked for.
  */
 const FRAMES = 3;
-/** A page that is not drawn gets no frames, or few; this long it is waited for. */
-const AT_MOST_MS = 300;
 
 export class Covers {
   readonly #put = new Map<string, Promise<void>>();
@@ -28,17 +26,20 @@ export class Covers {
   }
 }
 
-/** Done when what has just been changed on the page is on the screen. */
+/** Done when what has just been changed on the page is on the screen, or nobody looks. */
 function painted(): Promise<void> {
-  if (document.visibilityState === 'hidden') return Promise.resolve();
   return new Promise((resolve) => {
-    setTimeout(resolve, AT_MOST_MS);
-    const wait = (left: number): void => {
-      requestAnimationFrame(() => {
-        if (left === 1) resolve();
-        else wait(left - 1);
-      });
+    const done = (): void => {
+      document.removeEventListener('visibilitychange', look);
+      resolve();
     };
+    // A hidden page is not drawn.
+    const look = (): void => {
+      if (document.visibilityState === 'hidden') done();
+    };
+    const wait = (left: number): void => void requestAnimationFrame(() => (left === 1 ? done() : wait(left - 1)));
+    document.addEventListener('visibilitychange', look);
     wait(FRAMES);
+    look();
   });
 }

@@ -3,7 +3,7 @@
 // Its m-lines: four to send (microphone, camera, screen, screen sound), there from the beginning and filled by
 // `replaceTrack`; and the pool of slots to receive in, which only ever grows.
 import type { IceServer, Offer, OfferedTrack, PoolSize, SourceName } from '../protocol/messages';
-import { Gatekeeper } from './gatekeeper';
+import { gatekeeper } from './gatekeeper';
 import type { SlotKind } from './slots';
 
 export type LocalTracks = Partial<Record<SourceName, MediaStreamTrack>>;
@@ -26,8 +26,8 @@ const CAMERA_MAX_BPS = 900_000;
 const SCREEN_MAX_BPS = 2_500_000;
 
 /**
- * What is received is played this much later: slots stay in step with each other, and the page has the time it needs to
- * cover a picture before someone else's is due. Pictures have to be decoded and drawn yet when their time has come, which
+ * What is received is played this much later: slots stay in step with each other, and a picture that has to wait until the
+ * one before it is covered is not late for it. Pictures have to be decoded and drawn yet when their time has come, which
  * takes longer than with sound.
  */
 const PLAYOUT_LEAD_MS: Record<SlotKind, number> = { audio: 80, video: 60 };
@@ -41,7 +41,7 @@ export class Peer {
   readonly pc: RTCPeerConnection;
   readonly #publish = new Map<SourceName, RTCRtpTransceiver>();
   readonly #slots: Slot[] = [];
-  readonly #gates: Gatekeeper;
+  readonly #unguard: (() => void)[] = [];
 
   constructor(
     iceServers: IceServer[],
@@ -52,9 +52,6 @@ export class Peer {
     this.pc.onicecandidate = ({ candidate }) => events.candidate(candidate?.candidate ?? '');
     this.pc.onconnectionstatechange = () => events.connection(this.pc.connectionState);
     this.pc.ontrack = (event) => this.#received(event);
-    this.#gates = new Gatekeeper(({ slot, contributor, rtpTimestamp }, admit) => {
-      events.comes(known(this.#slots[slot]?.transceiver.mid ?? null), contributor, rtpTimestamp, admit);
-    });
     this.#addPublishers(tracks);
     this.grow(FIRST_POOL);
   }
@@ -91,7 +88,7 @@ export class Peer {
     this.pc.onconnectionstatechange = null;
     this.pc.ontrack = null;
     this.pc.close();
-    this.#gates.close();
+    for (const forget of this.#unguard.splice(0)) forget();
   }
 
   #addPublishers(tracks: LocalTracks): void {
@@ -114,10 +111,18 @@ export class Peer {
       const transceiver = this.pc.addTransceiver(kind, { direction: 'recvonly' });
       // Not every browser has it; assigned to one that lacks it, it is an unused property.
       (transceiver.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = PLAYOUT_LEAD_MS[kind];
-      if (kind === 'video') this.#gates.guard(this.#slots.length, transceiver.receiver);
+      if (kind === 'video') this.#guard(transceiver);
       this.#slots.push({ kind, transceiver });
     }
     return Math.max(0, missing);
+  }
+
+  #guard(transceiver: RTCRtpTransceiver): void {
+    const forget = gatekeeper.guard(transceiver.receiver, {
+      comes: (contributor, rtpTimestamp, admit) => this.events.comes(known(transceiver.mid), contributor, rtpTimestamp, admit),
+      failed: () => this.events.connection('failed'),
+    });
+    this.#unguard.push(forget);
   }
 
   #received({ transceiver, track }: RTCTrackEvent): void {

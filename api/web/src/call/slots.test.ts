@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
 import type { SlotAnnouncement, SourceName } from '../protocol/messages';
+import { csrc } from './contributor';
 import { reached, SlotTable } from './slots';
 
 function said(mid: string, generation: number, participant?: string, rtp?: number, source: SourceName = 'camera'): SlotAnnouncement {
@@ -149,51 +150,89 @@ describe('SlotTable', () => {
     expect(shown(table, '4')).toBe('bob');
   });
 
-  it('believes the packets before the announcement, and stays right when it comes', () => {
-    const table = new SlotTable();
-    const held = (): boolean | undefined => table.view()[0]?.held;
-    table.add('4', 'video');
-    table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000);
-    table.comes('4', 'ada', 1000);
-    expect(held()).toBe(false);
-    table.comes('4', 'bob', 91_000);
-    expect(held()).toBe(true);
-    expect(table.frameShown('4', 88_000)).toBe(false);
-    expect(table.frameShown('4', 91_000)).toBe(true);
-    expect(shown(table, '4')).toBe('bob');
-    table.announce(said('4', 2, 'bob', 91_000));
-    expect(held()).toBe(false);
-    expect(shown(table, '4')).toBe('bob');
-  });
+  describe('told by packets', () => {
+    const ADA = 'participant_0000000000000000000000000000000a';
+    const BOB = 'participant_0000000000000000000000000000000b';
+    const CYD = 'participant_0000000000000000000000000000000c';
 
-  it('asks nothing new of packets that were announced, and puts those that were not in their order', () => {
-    const table = new SlotTable();
-    table.add('4', 'video');
-    table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000);
-    table.announce(said('4', 2, 'bob', 2000));
-    table.announce(said('4', 4, 'ada', 4000));
-    table.comes('4', 'bob', 2003);
-    table.comes('4', 'cyd', 3000);
-    table.comes('4', 'ada', 4000);
-    for (const [at, whose] of [[1900, 'ada'], [2003, 'bob'], [3000, 'cyd'], [4000, 'ada']] as const) {
-      expect(table.ownerOf('4', at)).toBe(whose);
-      table.frameShown('4', at);
-      expect(shown(table, '4')).toBe(whose);
+    function showing(who: string, rtp: number): SlotTable {
+      const table = new SlotTable();
+      table.add('4', 'video');
+      table.announce(said('4', 1, who, rtp));
+      table.frameShown('4', rtp);
+      return table;
     }
-  });
+    const held = (table: SlotTable): boolean | undefined => table.view()[0]?.held;
+    const comes = (table: SlotTable, who: string, rtp: number): void => table.comes('4', csrc(who), who, rtp);
 
-  it('shows a stranger under nobody\'s name until they are announced', () => {
-    const table = new SlotTable();
-    table.add('4', 'video');
-    table.announce(said('4', 1, 'ada', 1000));
-    table.frameShown('4', 1000);
-    table.comes('4', undefined, 2000);
-    expect(table.view()[0]?.held).toBe(true);
-    table.frameShown('4', 2000);
-    expect(shown(table, '4')).toBeUndefined();
-    table.announce(said('4', 2, 'bob', 2000));
-    expect(shown(table, '4')).toBe('bob');
+    it('believes them before the announcement, and stays right when it comes', () => {
+      const table = showing(ADA, 1000);
+      comes(table, ADA, 2000);
+      expect(held(table)).toBe(false);
+      comes(table, BOB, 91_000);
+      expect(held(table)).toBe(true);
+      expect(table.frameShown('4', 88_000)).toBe(false);
+      expect(table.frameShown('4', 91_000)).toBe(true);
+      expect(shown(table, '4')).toBe(BOB);
+      table.announce(said('4', 2, BOB, 91_000, 'screen'));
+      expect(held(table)).toBe(false);
+      expect(table.videoSlotOf(BOB, 'screen')).toBe('4');
+    });
+
+    it('puts those that were not announced in their order', () => {
+      const table = showing(ADA, 1000);
+      table.announce(said('4', 2, BOB, 2000));
+      table.announce(said('4', 4, ADA, 4000));
+      comes(table, BOB, 2003);
+      comes(table, CYD, 3000);
+      comes(table, ADA, 4000);
+      for (const [at, whose] of [[1900, ADA], [2003, BOB], [3000, CYD], [4000, ADA]] as const) {
+        expect(table.ownerOf('4', at)).toBe(whose);
+        table.frameShown('4', at);
+        expect(shown(table, '4')).toBe(whose);
+      }
+    });
+
+    it('is not misled by announcements of those who have gone since', () => {
+      const table = showing(ADA, 1000);
+      comes(table, BOB, 2000);
+      comes(table, CYD, 3000);
+      table.frameShown('4', 2000);
+      table.announce(said('4', 2, BOB, 2000));
+      expect(held(table)).toBe(true);
+      table.frameShown('4', 3000);
+      expect(shown(table, '4')).toBe(CYD);
+
+      const late = showing(ADA, 1000);
+      comes(late, BOB, 2000);
+      comes(late, CYD, 3000);
+      late.frameShown('4', 3000);
+      late.announce(said('4', 2, BOB, 2000));
+      expect(shown(late, '4')).toBe(CYD);
+    });
+
+    it('is not misled by word of packets that were dropped', () => {
+      const table = showing(ADA, 1000);
+      table.frameShown('4', 9000);
+      comes(table, BOB, 2000);
+      table.frameShown('4', 9033);
+      expect(shown(table, '4')).toBe(ADA);
+    });
+
+    it('shows someone whom the roster does not know yet as they were announced, or under no name', () => {
+      const announced = showing(ADA, 1000);
+      announced.announce(said('4', 2, BOB, 2000));
+      announced.comes('4', csrc(BOB), undefined, 2000);
+      announced.frameShown('4', 2000);
+      expect(shown(announced, '4')).toBe(BOB);
+
+      const table = showing(ADA, 1000);
+      table.comes('4', csrc(BOB), undefined, 2000);
+      expect(held(table)).toBe(true);
+      table.frameShown('4', 2000);
+      expect(shown(table, '4')).toBeUndefined();
+      table.announce(said('4', 2, BOB, 2000));
+      expect(shown(table, '4')).toBe(BOB);
+    });
   });
 });

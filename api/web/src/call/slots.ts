@@ -4,6 +4,7 @@
 // frames are still on the screen then, so an announcement waits until a frame with that timestamp or a later one is shown.
 // The packets themselves say whose they are, too (`gate.ts`), for when the announcement is late.
 import type { SlotAnnouncement, SourceName } from '../protocol/messages';
+import { csrc } from './contributor';
 
 export type SlotKind = 'audio' | 'video';
 
@@ -19,7 +20,9 @@ interface Slot {
   kind: SlotKind;
   announced: SlotAnnouncement | undefined;
   shown: Occupant | undefined;
-  /** Announced, not on the screen yet; oldest first. */
+  /** RTP timestamp from which on `shown` is in the slot. */
+  since: number | undefined;
+  /** Announced, by a message or by packets, and not on the screen yet; in the order of their timestamps. */
   pending: SlotAnnouncement[];
   /** Another source is waited for. */
   switching: boolean;
@@ -52,7 +55,7 @@ export class SlotTable {
   /** A slot can be played. It may have been announced before: messages are quicker than session descriptions. */
   add(mid: string, kind: SlotKind): void {
     const slot = this.#slots.get(mid);
-    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, pending: [], switching: false, frame: undefined });
+    if (slot === undefined) this.#slots.set(mid, { mid, kind, announced: undefined, shown: undefined, since: undefined, pending: [], switching: false, frame: undefined });
     else slot.kind = kind;
   }
 
@@ -64,13 +67,17 @@ export class SlotTable {
     if (slot === undefined || generation <= (slot.announced?.generation ?? -1)) return;
     slot.announced = announcement;
     slot.switching = false;
-    if (slot.kind === 'audio' || announcement.rtp_timestamp === undefined) {
+    const { rtp_timestamp: from } = announcement;
+    if (slot.kind === 'audio' || from === undefined) {
       slot.pending = [];
       slot.shown = occupant(announcement);
+      slot.since = undefined;
       return;
     }
-    this.#await(slot, announcement, slot.pending.length);
-    // The frame may have been quicker than the message.
+    // Packets were quicker than the message: someone who came after this one is shown.
+    const later = slot.since !== undefined && from !== slot.since && reached(slot.since, from);
+    if (later && slot.shown?.participant !== announcement.participant) return;
+    this.#await(slot, announcement);
     if (slot.frame !== undefined) this.frameShown(mid, slot.frame);
   }
 
@@ -80,23 +87,18 @@ export class SlotTable {
   }
 
   /**
-   * Frames from `rtpTimestamp` on are of `participant` (undefined: of someone we have not heard of), by their packets.
-   * What has not been announced yet is taken for a camera until it is.
+   * Packets say that frames from `rtpTimestamp` on are of whoever has the CSRC `contributor`: of `participant`, if the
+   * roster knows them. What has not been announced is taken for a camera until it is.
    */
-  comes(mid: string, participant: string | undefined, rtpTimestamp: number): void {
+  comes(mid: string, contributor: number, participant: string | undefined, rtpTimestamp: number): void {
     const slot = this.#slots.get(mid);
-    if (slot === undefined) return;
-    const last = slot.pending.findLastIndex((next) => reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp));
-    const known = last === -1 ? slot.shown?.participant : slot.pending[last]?.participant;
-    if (known === participant) return;
+    // What an old message tells of is past.
+    if (slot === undefined || (slot.frame !== undefined && reached(slot.frame, rtpTimestamp))) return;
+    const before = slot.pending.findLast((next) => reached(rtpTimestamp, next.rtp_timestamp ?? rtpTimestamp)) ?? slot.shown;
+    if (before?.participant !== undefined && csrc(before.participant) === contributor) return;
     const generation = slot.announced?.generation ?? 0;
     const whose = participant === undefined ? {} : { participant, source: 'camera' as const };
-    this.#await(slot, { mid, generation, ...whose, rtp_timestamp: rtpTimestamp }, last + 1);
-  }
-
-  /** Whose picture is in a slot. */
-  shownIn(mid: string): string | undefined {
-    return this.#slots.get(mid)?.shown?.participant;
+    this.#await(slot, { mid, generation, ...whose, rtp_timestamp: rtpTimestamp });
   }
 
   /** Whose picture a frame of a slot is. */
@@ -121,6 +123,7 @@ export class SlotTable {
     if (newest === undefined) return false;
     slot.pending.splice(0, due + 1);
     slot.shown = occupant(newest);
+    slot.since = newest.rtp_timestamp;
     return true;
   }
 
@@ -149,8 +152,11 @@ export class SlotTable {
     }));
   }
 
-  #await(slot: Slot, announcement: SlotAnnouncement, at: number): void {
-    slot.pending.splice(at, 0, announcement);
+  /** Of two with one timestamp the later message is right. */
+  #await(slot: Slot, next: SlotAnnouncement): void {
+    const from = next.rtp_timestamp ?? 0;
+    const after = slot.pending.findLastIndex((one) => reached(from, one.rtp_timestamp ?? from));
+    slot.pending.splice(after + 1, 0, next);
     if (slot.pending.length > MAX_PENDING) slot.pending.shift();
   }
 }
