@@ -251,9 +251,10 @@ impl RaftNode {
     /// Resolves when this member can't go on, with the reason: the store failed, or its state is not the others'. This
     /// process has to end then.
     pub async fn stopped(&self) -> String {
-        let mut unfit = self.unfit.subscribe();
+        let (mut unfit, mut fault) = (self.unfit.subscribe(), self.view.fault());
         tokio::select! {
             reason = self.raft_stopped() => reason,
+            Ok(reason) = fault.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
             Ok(reason) = unfit.wait_for(Option::is_some) => reason.clone().unwrap_or_default(),
         }
     }

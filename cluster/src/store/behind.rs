@@ -7,6 +7,9 @@
 //! Rows are a copy that can be had again from the newest snapshot and the log behind it, so nobody waits for them, and
 //! they stand back while there is other work: sled takes more of a processor for a row than all else takes for its
 //! entry. What came and went between two batches is never written. A start applies the entries anew that the rows lack.
+//!
+//! Rows that can't be written are final. That is found out though nothing is applied, and told at once: a member that
+//! fails at the next entry must not look sound until that comes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +18,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use openraft::Instant as _;
+use tokio::sync::watch;
 
 use super::StorageFault;
 use super::machine::{APPLIED, MEMBER};
@@ -30,6 +34,9 @@ const LULL: Duration = Duration::from_millis(100);
 
 /// Without a lull rows are written all the same, from one batch to the next after so long.
 const LONGEST: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether all got to the disk when nothing is applied.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How far the thread stands back from others (`nice`, of the thread alone on Linux).
 const STANDS_BACK: i32 = 10;
@@ -52,12 +59,19 @@ pub(super) struct RowWriter {
     /// follow no log are written at once and by whoever offers them.
     durable: Option<Durable>,
     behind: Option<(Arc<Slot>, JoinHandle<()>)>,
+    /// Why they can't be written, once that is so.
+    fault: watch::Sender<Option<String>>,
 }
 
 impl RowWriter {
     /// For rows that say `written`.
-    pub(super) const fn new(rows: Arc<dyn Rows>, written: Arc<State>) -> Self {
-        Self { rows, written, durable: None, behind: None }
+    pub(super) fn new(rows: Arc<dyn Rows>, written: Arc<State>) -> Self {
+        Self { rows, written, durable: None, behind: None, fault: watch::Sender::new(None) }
+    }
+
+    /// Tells why rows can't be written, once that is so.
+    pub(super) fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.fault.subscribe()
     }
 
     /// Has rows wait for the log from now on.
@@ -68,7 +82,7 @@ impl RowWriter {
     /// There is a newer state.
     ///
     /// # Errors
-    /// When an earlier one could not be written.
+    /// When an earlier one could not be written, or did not get to the disk.
     pub(super) fn offer(&mut self, newest: Reached) -> Result<(), StorageFault> {
         let Some(durable) = &self.durable else {
             write(&*self.rows, &self.written, &newest)?;
@@ -78,7 +92,7 @@ impl RowWriter {
         let (slot, thread) = match &mut self.behind {
             Some(behind) => behind,
             none => {
-                let slot = Arc::new(Slot::default());
+                let slot = Arc::new(Slot { fault: self.fault.clone(), ..Slot::default() });
                 let (its, rows, written) = (Arc::clone(&slot), Arc::clone(&self.rows), Arc::clone(&self.written));
                 let durable = durable.clone();
                 let thread = thread::Builder::new().name("rows".to_owned());
@@ -86,10 +100,10 @@ impl RowWriter {
             }
         };
         if thread.is_finished() {
-            let fault =
-                slot.failed.load_full().map_or_else(|| "their thread has panicked".to_owned(), |f| f.to_string());
-            return Err(StorageFault::Inconsistent(format!("rows can't be written: {fault}")));
+            let fault = self.fault.borrow().clone();
+            return Err(StorageFault::Inconsistent(fault.unwrap_or_else(|| unwritten(&"their thread has panicked"))));
         }
+        self.rows.check().map_err(|fault| StorageFault::Inconsistent(unwritten(&fault)))?;
         // Otherwise the thread is waiting for a lull, or writing.
         if slot.newest.swap(Some(Arc::new(newest))).is_none() {
             thread.thread().unpark();
@@ -132,39 +146,45 @@ impl Drop for RowWriter {
 struct Slot {
     newest: ArcSwapOption<Reached>,
     ended: AtomicBool,
-    failed: ArcSwapOption<StorageFault>,
+    /// Told as the thread ends.
+    fault: watch::Sender<Option<String>>,
 }
 
 impl Slot {
-    fn run(&self, rows: &dyn Rows, mut written: Arc<State>, durable: &Durable) {
+    fn run(&self, rows: &dyn Rows, written: Arc<State>, durable: &Durable) {
         if let Err(error) = rustix::process::nice(STANDS_BACK) {
             tracing::debug!(%error, "rows are written without standing back");
         }
-        while let Some(due) = self.next(durable) {
-            if let Err(fault) = write(rows, &written, &due) {
-                tracing::error!(%fault, "the rows of the applied state can't be written");
-                self.failed.store(Some(Arc::new(fault)));
-                return;
-            }
-            written = Arc::clone(&due.state);
+        if let Err(fault) = self.keep(rows, written, durable) {
+            tracing::error!(%fault, "the rows of the applied state can't be written");
+            self.fault.send_replace(Some(unwritten(&fault)));
         }
     }
 
+    fn keep(&self, rows: &dyn Rows, mut written: Arc<State>, durable: &Durable) -> Result<(), StorageFault> {
+        while let Some(due) = self.next(rows, durable)? {
+            write(rows, &written, &due)?;
+            written = Arc::clone(&due.state);
+        }
+        Ok(())
+    }
+
     /// The newest state, when it is time to write it.
-    fn next(&self, durable: &Durable) -> Option<Arc<Reached>> {
+    fn next(&self, rows: &dyn Rows, durable: &Durable) -> Result<Option<Arc<Reached>>, StorageFault> {
         while self.newest.load().is_none() && !self.has_ended() {
-            thread::park();
+            rows.check()?;
+            thread::park_timeout(LOOK_EVERY);
         }
         let begun = now();
         while !(self.has_ended() || self.lull() || begun.elapsed() > LONGEST) {}
-        let due = self.newest.swap(None)?;
+        let Some(due) = self.newest.swap(None) else { return Ok(None) };
         while !is_durable(&due, durable) {
             if self.has_ended() {
-                return None;
+                return Ok(None);
             }
             thread::park_timeout(LULL);
         }
-        Some(due)
+        Ok(Some(due))
     }
 
     /// Waits a little; whether nothing was applied meanwhile.
@@ -180,6 +200,10 @@ impl Slot {
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
+}
+
+fn unwritten(fault: &dyn std::fmt::Display) -> String {
+    format!("rows can't be written: {fault}")
 }
 
 /// Whether the log is durable that far. One that has failed never will be.
@@ -216,6 +240,8 @@ mod tests {
     struct Written {
         batches: Mutex<Vec<u64>>,
         fails: AtomicBool,
+        /// Whether what was written did not get to the disk.
+        lost: AtomicBool,
     }
 
     impl Rows for Written {
@@ -235,6 +261,11 @@ mod tests {
             let applied: Option<LogId> = decode(applied.expect("each batch says how far it comes")).expect("decodes");
             self.batches.lock().push(applied.expect("an entry").index());
             Ok(())
+        }
+
+        fn check(&self) -> Result<(), StorageFault> {
+            let lost = self.lost.load(Ordering::SeqCst);
+            if lost { Err(StorageFault::Inconsistent("lost".to_owned())) } else { Ok(()) }
         }
 
         fn installing(&self) -> Result<Option<String>, StorageFault> {
@@ -323,5 +354,32 @@ mod tests {
         writer.offer(at(1)).expect("taken");
         let failed = Mutex::new(writer);
         until("the failure is told", || failed.lock().offer(at(2)).is_err());
+    }
+
+    #[test]
+    fn a_write_that_failed_is_told_though_none_follows() {
+        let rows = Arc::new(Written::default());
+        rows.fails.store(true, Ordering::SeqCst);
+        let (durable_to, durable) = Durable::of(10);
+        durable_to(10);
+        let mut writer = writer(&rows, durable);
+        let fault = writer.fault();
+        writer.offer(at(1)).expect("taken");
+        until("the failure is told", || fault.borrow().is_some());
+        assert_eq!(fault.borrow().as_deref(), Some("rows can't be written: no more"));
+    }
+
+    #[test]
+    fn what_did_not_get_to_the_disk_is_told_at_once() {
+        let rows = Arc::new(Written::default());
+        let (durable_to, durable) = Durable::of(10);
+        durable_to(10);
+        let mut writer = writer(&rows, durable);
+        let fault = writer.fault();
+        writer.offer(at(1)).expect("taken");
+        until("rows are written", || *rows.batches.lock() == [1]);
+        rows.lost.store(true, Ordering::SeqCst);
+        assert!(writer.offer(at(2)).is_err(), "nothing is applied on top of it");
+        until("the loss is told", || fault.borrow().is_some());
     }
 }

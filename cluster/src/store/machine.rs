@@ -41,6 +41,7 @@ pub(crate) struct View {
     state: ArcSwap<State>,
     revisions: watch::Sender<u64>,
     fingerprints: watch::Receiver<Fingerprints>,
+    fault: watch::Receiver<Option<String>>,
 }
 
 impl View {
@@ -67,6 +68,11 @@ impl View {
         self.fingerprints.clone()
     }
 
+    /// Why the state can't be kept, once that is so.
+    pub(crate) fn fault(&self) -> watch::Receiver<Option<String>> {
+        self.fault.clone()
+    }
+
     fn show(&self, state: Arc<State>) {
         let revision = state.revision();
         self.state.store(state);
@@ -91,13 +97,14 @@ impl StateMachine {
     /// Loads the applied state; finishes an installation that was cut short.
     pub(crate) fn open(rows: Arc<dyn Rows>, snapshots: Arc<Snapshots>) -> Result<Self, StorageFault> {
         let taker = Taker::new();
+        let writer = RowWriter::new(Arc::clone(&rows), Arc::default());
         let view = View {
             state: ArcSwap::from_pointee(State::default()),
             revisions: watch::Sender::new(0),
             fingerprints: taker.subscribe(),
+            fault: writer.fault(),
         };
         let (view, membership) = (Arc::new(view), StoredMembership::default());
-        let writer = RowWriter::new(Arc::clone(&rows), view.state());
         let (applied, space) = (None, Arc::new(Space::endless()));
         let mut machine = Self { rows, snapshots, view, applied, membership, taker, writer, space };
         if let Some(name) = machine.rows.installing()? {

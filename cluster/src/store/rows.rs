@@ -36,6 +36,10 @@ pub(crate) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     /// Carries out all of `changes`, or none.
     fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault>;
 
+    /// Fails once something that was written did not get to the disk: much is carried there after `write` has returned.
+    /// Waits for nothing.
+    fn check(&self) -> Result<(), StorageFault>;
+
     /// The snapshot that is being installed.
     fn installing(&self) -> Result<Option<String>, StorageFault>;
 
@@ -72,6 +76,8 @@ fn checksum(key: &[u8], value: &[u8]) -> u64 {
 /// Rows in sled.
 #[derive(Debug)]
 pub(super) struct SledRows {
+    /// Knows of the first failure of what sled does on its own.
+    config: sled::Config,
     rows: sled::Tree,
     meta: sled::Tree,
     sum: Mutex<Sum>,
@@ -82,7 +88,7 @@ impl SledRows {
     pub(super) fn open(folder: &Path) -> Result<Self, StorageFault> {
         let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
         // sled panics on some damaged files instead of saying so.
-        catch_unwind(AssertUnwindSafe(|| Self::read(&config.open()?)))
+        catch_unwind(AssertUnwindSafe(|| Self::read(config.clone(), &config.open()?)))
             .unwrap_or_else(|_| Err(StorageFault::Inconsistent("sled can't read it".to_owned())))
             .and_then(|rows| {
                 snapshot::sync_folder(&folder.join("db"))?;
@@ -99,7 +105,7 @@ impl SledRows {
         }
     }
 
-    fn read(db: &sled::Db) -> Result<Self, StorageFault> {
+    fn read(config: sled::Config, db: &sled::Db) -> Result<Self, StorageFault> {
         let (rows, meta) = (db.open_tree("sm")?, db.open_tree("meta")?);
         let said = rows.get(SUM)?.map(|value| decode::<Sum>(&value)).transpose()?.unwrap_or_default();
         let mut sum = Sum::default();
@@ -112,7 +118,7 @@ impl SledRows {
         if sum != said {
             return Err(StorageFault::Inconsistent(format!("sled holds {sum:?} and should hold {said:?}")));
         }
-        Ok(Self { rows, meta, sum: Mutex::new(sum) })
+        Ok(Self { config, rows, meta, sum: Mutex::new(sum) })
     }
 }
 
@@ -149,6 +155,11 @@ impl Rows for SledRows {
         }
         batch.insert(SUM, encode_value(&*sum)?);
         Ok(self.rows.apply_batch(batch)?)
+    }
+
+    fn check(&self) -> Result<(), StorageFault> {
+        // Not in sled's documentation; the version is locked and is the last one. It is what every write asks first.
+        Ok(self.config.global_error()?)
     }
 
     fn installing(&self) -> Result<Option<String>, StorageFault> {

@@ -103,14 +103,20 @@ impl Crew {
         Ok(Self { shared, tasks })
     }
 
-    /// Writes through every node until each has acknowledged.
-    pub(super) async fn write_everywhere(&self, limit: Duration) -> Result<()> {
+    /// Writes through every node until each has acknowledged. A node that ends meanwhile is started again: one whose disk
+    /// was full may only find out now. One that has acknowledged is over that.
+    pub(super) async fn write_everywhere(&self, site: &mut Site<'_>, limit: Duration) -> Result<()> {
         for node in 1..=self.shared.doors.len() {
             let random = StdRng::seed_from_u64(0);
             let mut client = Client { number: 0, shared: Arc::clone(&self.shared), random, seen: 0 };
             let what = format!("node {node} takes a write");
-            until_within(limit, &what, async || Ok(client.create(node).await)).await?;
+            let written = until_within(limit, &what, async || {
+                site.revive()?;
+                Ok(client.create(node).await)
+            });
+            written.await?;
         }
+        site.filled = false;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ pub struct Site<'l> {
     pub(super) down: BTreeSet<usize>,
     /// Nodes that stand still.
     pub(super) paused: BTreeSet<usize>,
-    /// Whether the volume was full since its node was last started: then the node may have stopped.
+    /// Whether the volume was full since its node last took a write: then the node may have stopped.
     pub(super) filled: bool,
     /// Nodes that ended though nobody killed them, with what they logged last.
     pub(super) deaths: Vec<String>,
@@ -202,9 +202,7 @@ impl<'l> Site<'l> {
             self.revive()?;
             Ok(join_all(doors.iter().map(look)).await.into_iter().all(|ready| ready).then_some(()))
         });
-        let ready = ready.await;
-        self.filled = false;
-        ready.with_context(|| {
+        ready.await.with_context(|| {
             let tail = |node: &Node| format!("node {}, the end of its log:\n{}", node.ports().node, node.tail());
             self.cluster.nodes().iter().map(tail).collect::<Vec<_>>().join("\n")
         })

@@ -1,5 +1,6 @@
 //! One cluster under faults, from its founding to the judgement.
 
+use std::iter::once;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -46,7 +47,7 @@ pub async fn stage(lan: &Lan, count: usize, limits: &Limits) -> Result<Report> {
             nemesis.round(&mut site, &faults).await?;
             let mended = now();
             site.until_whole().await?;
-            crew.write_everywhere(WRITE_WITHIN).await?;
+            crew.write_everywhere(&mut site, WRITE_WITHIN).await?;
             healed.push(mended.elapsed());
             crew.agree().await
         };
@@ -56,8 +57,9 @@ pub async fn stage(lan: &Lan, count: usize, limits: &Limits) -> Result<Report> {
             site.keep_logs()?;
         }
         let listing = listing.with_context(|| format!("seed {}, round {rounds} of {}", limits.seed, kinds()));
-        let listing = listing
-            .with_context(|| format!("{count} nodes; {} died: {}", site.deaths.len(), site.deaths.join("\n")))?;
+        let died = || format!("{count} nodes; {} died", site.deaths.len());
+        let listing =
+            listing.with_context(|| once(died()).chain(site.deaths.clone()).collect::<Vec<_>>().join("\n"))?;
         say(format!(
             "chaos: {count} nodes, round {rounds}: {} faults so far ({}), whole again after {:.1?}, {} meetings",
             nemesis.happened.len(),

@@ -37,28 +37,30 @@ fn fill(path: &Path) {
     }
 }
 
-/// Runs in a mount namespace of its own, with 32 MiB of memory for a disk.
+/// Runs the test of this name once more, in a mount namespace of its own with 32 MiB of memory for a disk; there, this
+/// gives the place of the disk.
+fn on_a_disk_of_its_own(test: &str) -> Option<PathBuf> {
+    if let Some(place) = env::var_os(PLACE) {
+        return Some(PathBuf::from(place));
+    }
+    let place = tempfile::tempdir().expect("a folder");
+    let script = format!("mount -t tmpfs -o size=32m tmpfs \"${PLACE}\" && exec \"$@\"");
+    let ran = Process::new("unshare")
+        .args(["--mount", "sh", "-c", &script, "sh"])
+        .arg(env::current_exe().expect("this binary"))
+        .args(["--exact", &format!("raft::tests::full_disk::{test}")])
+        .env(PLACE, place.path())
+        .env("TMPDIR", place.path())
+        .output()
+        .expect("unshare runs");
+    let said = [ran.stdout, ran.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(ran.status.success(), "{}", said.concat());
+    None
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_changes_until_there_is_room() {
-    let Some(place) = env::var_os(PLACE).map(PathBuf::from) else {
-        let place = tempfile::tempdir().expect("a folder");
-        let script = format!("mount -t tmpfs -o size=32m tmpfs \"${PLACE}\" && exec \"$@\"");
-        let ran = Process::new("unshare")
-            .args(["--mount", "sh", "-c", &script, "sh"])
-            .arg(env::current_exe().expect("this binary"))
-            .args(["--exact", "raft::tests::full_disk::a_full_disk_refuses_changes_until_there_is_room"])
-            .env(PLACE, place.path())
-            .env("TMPDIR", place.path())
-            .output()
-            .expect("unshare runs");
-        assert!(
-            ran.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&ran.stdout),
-            String::from_utf8_lossy(&ran.stderr)
-        );
-        return;
-    };
+    let Some(place) = on_a_disk_of_its_own("a_full_disk_refuses_changes_until_there_is_room") else { return };
     let mut cluster = Cluster::founded().await;
     let node = Arc::clone(cluster.node(0));
     let folder = cluster.members[0].folder.path().to_owned();
@@ -98,5 +100,32 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
     eventually(|| node.propose(Some(meeting(4)), create(4))).await;
     assert_eq!(reserved(), whole);
     assert!(node.read_local().meeting(meeting(2)).is_none() && node.read_local().meeting(meeting(4)).is_some());
+    node.shutdown().await;
+}
+
+/// The rows have a disk of their own here, so that nothing but them fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_rows_did_not_get_to_the_disk_stops_though_nothing_follows() {
+    let Some(_) = on_a_disk_of_its_own("a_member_whose_rows_did_not_get_to_the_disk_stops_though_nothing_follows")
+    else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let rows = folder.path().join("raft.sled");
+    fs::create_dir(&rows).expect("a folder");
+    let mounted = Process::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&rows).status();
+    assert!(mounted.expect("mount runs").success());
+    let mesh = Mesh::default();
+    let node = start(&mesh, 1, &folder).await;
+    node.initialize().await.expect("founds");
+    register(&node).await;
+
+    fill(&rows.join("filler"));
+    let Command::CreateMeeting(mut large) = create(1) else { panic!("it creates one") };
+    large.description = "x".repeat(20_000);
+    // The log has room for it; but what the rows still had to carry may have failed even before.
+    drop(node.propose(Some(meeting(1)), Command::CreateMeeting(large)).await);
+    let reason = tokio::time::timeout(PATIENCE, node.stopped()).await.expect("it is found out and told");
+    assert!(reason.contains("rows can't be written: sled"), "{reason}");
     node.shutdown().await;
 }
