@@ -162,8 +162,13 @@ impl Default for Log {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file or the environment can't be read as a configuration.
-    #[error("configuration: {0}")]
-    Parse(#[from] config::ConfigError),
+    #[error("configuration ({sources}): {reason}")]
+    Parse {
+        /// Where it comes from.
+        sources: String,
+        /// The key and what is wrong with it.
+        reason: config::ConfigError,
+    },
     /// A value makes no sense.
     #[error("configuration: `{key}`: {problem}")]
     Value {
@@ -180,12 +185,15 @@ impl Config {
     /// # Errors
     /// When the file is missing, a key is unknown or a value makes no sense.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut builder = config::Config::builder();
+        let (mut builder, mut sources) = (config::Config::builder(), "PLENARY__*".to_owned());
         if let Some(path) = file {
+            sources = format!("{} and {sources}", path.display());
             builder = builder.add_source(config::File::from(path).format(config::FileFormat::Toml));
         }
         let environment = config::Environment::with_prefix("PLENARY").prefix_separator("__").separator("__");
-        let loaded: Self = builder.add_source(environment.try_parsing(true)).build()?.try_deserialize()?;
+        let built = builder.add_source(environment.try_parsing(true)).build();
+        let loaded: Self =
+            built.and_then(config::Config::try_deserialize).map_err(|reason| ConfigError::Parse { sources, reason })?;
         loaded.check()?;
         Ok(loaded)
     }
@@ -239,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("plenary.toml");
         std::fs::write(&path, text).expect("the file is written");
-        Config::load(Some(&path)).map_err(|error| error.to_string())
+        Config::load(Some(&path)).map_err(|error| format!("{:#}", anyhow::Error::from(error)))
     }
 
     #[test]
@@ -259,7 +267,7 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named() {
         let error = load("[http]\nlisten_on = \"127.0.0.1:1\"\n").expect_err("an unknown key");
-        assert!(error.contains("listen_on"), "{error}");
+        assert!(error.contains("listen_on") && error.contains("plenary.toml"), "{error}");
     }
 
     #[test]
@@ -267,6 +275,6 @@ mod tests {
         let error = load("[media]\nlisten = []\n").expect_err("no address");
         assert!(error.contains("media.listen") && error.contains("at least one"), "{error}");
         let error = load("[http]\nlisten = \"nowhere\"\n").expect_err("no address");
-        assert!(error.contains("listen"), "{error}");
+        assert_eq!(error.matches("http.listen").count(), 1, "said once: {error}");
     }
 }

@@ -284,7 +284,7 @@ async fn bind_http(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)>
     let wanted = config.http.listen;
     let listener = TcpListener::bind(wanted).await.map_err(|error| {
         anyhow::anyhow!(
-            "HTTP port {wanted}: {error}; choose another with --port (or `http.listen`), 0 picks a free one"
+            "HTTP port {wanted}: {error}; choose another with `http.listen` (`plenary dev`: --port), 0 picks a free one"
         )
     })?;
     let bound = listener.local_addr()?;
