@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use openraft::ChangeMembers;
-
-use super::*;
+use openraft::raft::VoteRequest;
+use openraft::vote::RaftLeaderId;
 use tokio::task::JoinSet;
 
+use super::*;
 use crate::directory::ProposeError;
 use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
+use crate::raft::types::{TypeConfig, Vote};
+use crate::raft::wire::{Kind, encode_request};
 use crate::state::{Rejection, Standing};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,6 +135,31 @@ async fn a_newcomer_gets_what_the_log_no_longer_holds_as_a_snapshot() {
     let folder = cluster.kill(place).await;
     let again = start(&cluster.mesh, id, &folder).await;
     assert_eq!(again.read_local().meetings().count(), 50, "and it is on its disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_missed_its_leader_for_a_while_is_loyal_again_and_no_longer_than_it_hears_it() {
+    let cluster = Cluster::of_three().await;
+    let leader = cluster.leader().await;
+    let (voter, other) = (cluster.node((leader + 1) % 3), cluster.node((leader + 2) % 3));
+    let ask = async || {
+        let vote = voter.with_metrics(|metrics| metrics.vote);
+        let later = Vote::new(vote.leader_id.term() + 1, other.id());
+        let request = VoteRequest::<TypeConfig>::new(later, voter.with_metrics(|metrics| metrics.last_applied));
+        voter.handle(other.id(), encode_request(Kind::PreVote, &request).expect("encodes")).await
+    };
+    let laid_down = |node: &RaftNode| matches!(*node.released.lock(), Some((_, true)));
+
+    cluster.mesh.cut(voter.id());
+    until("it lays its lease down", || laid_down(voter)).await;
+    ask().await.expect("it would consider another");
+    cluster.mesh.heal();
+    until("it hears the leader again", || !laid_down(voter)).await;
+    assert_eq!(ask().await.expect_err("it has a leader"), "the leader is heard");
+
+    cluster.mesh.cut(cluster.node(leader).id());
+    let follows = || voter.status().leader.filter(|now| *now != cluster.node(leader).id());
+    until("the two others agree on another leader", || follows().is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
