@@ -20,7 +20,7 @@ pub(super) const ELECTION_MAX: Duration = Duration::from_millis(600);
 pub(super) const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
 
 /// Entries between two snapshots, at least and at most.
-const SNAPSHOT_EVERY: RangeInclusive<u64> = 5000..=100_000;
+pub(super) const SNAPSHOT_EVERY: RangeInclusive<u64> = 5000..=100_000;
 
 /// Meetings, rooms and participants for each entry between two snapshots: a snapshot holds all of them, so the larger the state the
 /// rarer the snapshots, and what they cost each entry stays about the same.

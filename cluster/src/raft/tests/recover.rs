@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::stream::{self, StreamExt};
 use openraft::ChangeMembers;
 use openraft::raft::VoteRequest;
 use openraft::vote::RaftLeaderId;
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::directory::ProposeError;
 use crate::model::{Device, ParticipantId, ParticipantStatus, Role, SessionId};
+use crate::raft::config::{KEEP_BEHIND, SNAPSHOT_EVERY};
 use crate::raft::types::{TypeConfig, Vote};
 use crate::raft::wire::{Kind, encode_request};
 use crate::state::{Rejection, Standing};
@@ -135,6 +137,19 @@ async fn a_newcomer_gets_what_the_log_no_longer_holds_as_a_snapshot() {
     let folder = cluster.kill(place).await;
     let again = start(&cluster.mesh, id, &folder).await;
     assert_eq!(again.read_local().meetings().count(), 50, "and it is on its disk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_write_their_state_down_by_themselves_and_the_log_before_it_goes() {
+    let cluster = Cluster::founded().await;
+    let node = cluster.node(0);
+    // What is refused is in the log as well, and makes the state no larger.
+    let refused = || node.propose(None, Command::DeleteMeeting { meeting: meeting(1) });
+    let mut all = stream::iter(0..*SNAPSHOT_EVERY.start() + KEEP_BEHIND).map(|_| refused()).buffer_unordered(256);
+    while let Some(answer) = all.next().await {
+        assert!(matches!(answer, Err(ProposeError::Rejected(Rejection::MeetingNotFound))), "{answer:?}");
+    }
+    until("the log is purged", || node.with_metrics(|metrics| metrics.purged.is_some())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
