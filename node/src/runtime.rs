@@ -298,7 +298,14 @@ fn advertised(bound: SocketAddr, configured: Option<SocketAddr>) -> SocketAddr {
         return SocketAddr::new(address.ip(), port);
     }
     if bound.ip().is_unspecified() {
-        return SocketAddr::new(primary_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), bound.port());
+        let address = primary_address().unwrap_or_else(|| {
+            tracing::warn!(
+                port = bound.port(),
+                "this machine has no route to anywhere: others are told 127.0.0.1; set `advertise` of each listener"
+            );
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        });
+        return SocketAddr::new(address, bound.port());
     }
     bound
 }

@@ -24,6 +24,7 @@ after(async () => {
 
 test('two pages on one node see and hear each other', async () => {
   const ada = await join(await visit(browser, node.url), 'Ada');
+  await assert.rejects(seesAndHears(ada, 'Ada', 1, 1000), /not in 1000 ms/, 'there is nobody yet');
   const bob = await join(await visit(browser, node.url), 'Bob');
   await Promise.all([seesAndHears(ada, 'Ada'), seesAndHears(bob, 'Bob')]);
   await eventually("Ada's tile for Bob has a picture", ada, () => window.plenary.debug().tiles.some(({ label, slotMid }) => label === 'Bob' && slotMid !== null));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{runtime, say};
@@ -21,11 +22,11 @@ pub(super) struct Node {
     #[arg(long, conflicts_with = "join")]
     init: bool,
     /// Join the cluster of the node whose control endpoint is here.
-    #[arg(long, requires = "token")]
+    #[arg(long)]
     join: Option<SocketAddr>,
-    /// The token to join with, from `plenary token` on a member.
-    #[arg(long, requires = "join", env = "PLENARY_JOIN_TOKEN", hide_env_values = true)]
-    token: Option<JoinToken>,
+    /// The token to join with, from `plenary token` on a member; without `--join` it is of no use and not looked at.
+    #[arg(long, env = "PLENARY_JOIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
     /// Overrides `data_dir`.
     #[arg(long)]
     data_dir: Option<PathBuf>,
@@ -39,10 +40,10 @@ impl Node {
             config.data_dir = folder;
         }
         telemetry::start_logging(&config.log)?;
-        let origin = match (self.init, self.join, self.token) {
-            (true, ..) => Origin::Init,
-            (false, Some(address), Some(token)) => Origin::Join { address, token },
-            (false, ..) => Origin::Resume,
+        let origin = match (self.init, self.join) {
+            (true, _) => Origin::Init,
+            (false, Some(address)) => Origin::Join { address, token: join_token(self.token.as_deref())? },
+            (false, None) => Origin::Resume,
         };
         runtime()?.block_on(async {
             let node = Running::start(config, origin).await?;
@@ -50,4 +51,9 @@ impl Node {
             node.run_until_signalled().await
         })
     }
+}
+
+fn join_token(given: Option<&str>) -> anyhow::Result<JoinToken> {
+    let token = given.context("--join needs --token, or PLENARY_JOIN_TOKEN: `plenary token` on a member prints one")?;
+    token.parse().context("--token (or PLENARY_JOIN_TOKEN)")
 }

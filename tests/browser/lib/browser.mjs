@@ -21,6 +21,8 @@ export function launch(args = []) {
 
 /** Waits until `condition` holds in the page. */
 export async function eventually(what, page, condition, argument) {
+  // A promise counts as a condition that holds.
+  assert.notEqual(condition.constructor.name, 'AsyncFunction', `a condition that does not answer at once: ${what}`);
   await page.waitForFunction(condition, argument, { timeout: WITHIN_MS, polling: 50 }).catch(async () => {
     const debug = await page.evaluate(() => window.plenary?.debug()).catch(() => undefined);
     assert.fail(`not in ${WITHIN_MS} ms: ${what}\n${JSON.stringify(debug, undefined, 1)}`);
@@ -79,14 +81,15 @@ export const decoded = (entries) => entries.filter(({ kind }) => kind === 'video
 export const energy = (entries) => entries.filter(({ kind }) => kind === 'audio').reduce((sum, e) => sum + (e.totalAudioEnergy ?? 0), 0);
 
 /** Waits until the page decoded `frames` more video frames and heard more than silence. */
-export async function seesAndHears(page, who, frames = 30) {
+export async function seesAndHears(page, who, frames = 30, within = WITHIN_MS) {
   const before = await inbound(page);
-  const wanted = { frames: decoded(before) + frames, energy: energy(before) + 1e-4 };
-  await eventually(`${who} sees and hears the others`, page, async ({ frames: most, energy: loud }) => {
-    const all = [...(await window.plenary.pc.getStats()).values()].filter((entry) => entry.type === 'inbound-rtp');
-    const sum = (kind, key) => all.filter((entry) => entry.kind === kind).reduce((total, entry) => total + (entry[key] ?? 0), 0);
-    return sum('video', 'framesDecoded') >= most && sum('audio', 'totalAudioEnergy') >= loud;
-  }, wanted);
+  const ends = performance.now() + within;
+  for (;;) {
+    const now = await inbound(page);
+    if (decoded(now) >= decoded(before) + frames && energy(now) >= energy(before) + 1e-4) return;
+    assert.ok(performance.now() < ends, `not in ${within} ms: ${who} sees and hears the others\n${JSON.stringify(now, undefined, 1)}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** Milliseconds from the click on Join to the first decoded frame of someone else. */
