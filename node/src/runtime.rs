@@ -71,6 +71,11 @@ impl Node {
             .map_err(|error| anyhow::anyhow!("`data_dir`: {}: {error}", config.data_dir.display()))?;
         let listen = control_address(&config)?;
         let control = advertised(listen, config.control.advertise);
+        // Nothing is founded or joined before it is known that the node can serve; further workers' ports follow these.
+        bindable("media_link.listen", config.media_link.listen)?;
+        for listen in &config.media.listen {
+            bindable("media.listen", *listen)?;
+        }
         let identity = Arc::new(identity::obtain(origin, &config.data_dir, control).await?);
         let id = identity.node();
 
@@ -333,9 +338,13 @@ async fn start_directory(
 /// A free port must be known before the control endpoint opens: a newcomer tells it to the cluster when it asks to be
 /// let in. Between this look and the opening somebody else might take it; then the node does not start.
 fn control_address(config: &Config) -> anyhow::Result<SocketAddr> {
-    let listen = config.control.listen;
+    bindable("control.listen", config.control.listen)
+}
+
+/// The address that a UDP socket gets here; it is given back at once.
+fn bindable(key: &str, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
     let socket = UdpSocket::bind(listen).map_err(|error| {
-        anyhow::anyhow!("`control.listen`: {listen}: {error}; name an address of this machine and a free port")
+        anyhow::anyhow!("`{key}`: {listen}: {error}; name an address of this machine and a free port")
     })?;
     Ok(socket.local_addr()?)
 }

@@ -2,9 +2,11 @@
 //! come back as if it had promised nothing.
 
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::process::Command;
 
 use anyhow::{Context, Result};
-use plenary_tests::{Cluster, say};
+use plenary_tests::{Cluster, plenary, say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founder_that_was_cut_off_before_it_had_founded_does_so_at_its_next_start() -> Result<()> {
@@ -46,5 +48,24 @@ async fn a_member_without_its_store_does_not_start_and_says_why() -> Result<()> 
     cluster.kill(2);
     fs::rename(&away, &store)?;
     cluster.restart(2).await?;
+    Ok(())
+}
+
+#[test]
+fn a_node_that_finds_its_ports_taken_names_them_and_founds_nothing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    for part in ["control", "media_link", "media"] {
+        let data = folder.path().join(part);
+        let listens = ["http", "control", "media_link", "media"].map(|one| {
+            let port = if one == part { taken.local_addr().map_or(0, |address| address.port()) } else { 0 };
+            (format!("PLENARY__{}__LISTEN", one.to_uppercase()), format!("127.0.0.1:{port}"))
+        });
+        let mut node = Command::new(plenary()?);
+        let ran = node.args(["node", "--init", "--data-dir"]).arg(&data).envs(listens).output()?;
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!ran.status.success() && said.contains(&format!("`{part}.listen`: 127.0.0.1:")), "{said}");
+        assert!(!data.join("identity").exists(), "{part}: nothing was founded");
+    }
     Ok(())
 }

@@ -109,7 +109,8 @@ fn table(status: &Status) -> Result<String, std::fmt::Error> {
     )?;
     writeln!(text, "{:>6}  {:<8} {:<6} {:<22} {:<22} version", "node", "role", "status", "http", "control")?;
     for node in &status.nodes {
-        let state = format!("{:?}", node.status).to_lowercase();
+        // Without a quorum nobody can say so of a node: this is how it was last.
+        let state = format!("{:?}{}", node.status, if raft.quorum { "" } else { "?" }).to_lowercase();
         let addresses = &node.addresses;
         let role = role(status, node.id);
         let (http, control) = (addresses.http.to_string(), addresses.control.to_string());
