@@ -164,6 +164,7 @@ impl Failover {
     /// When one of them does not start or does not recover.
     pub async fn measure(lan: &Lan, rounds: usize) -> Result<Self> {
         let site = Site::found(lan, Self::HOSTS / 2).await?;
+        site.until_all_vote().await?;
         let doors: Vec<Rest> = site.doors()?.into_iter().map(|door| door.with_patience(PATIENCE)).collect();
         let meeting = site.cluster.live_meeting_on(1).await?.id;
         let mut plenary = System::Plenary(Box::new(site), doors, meeting);

@@ -113,6 +113,22 @@ impl<'l> Site<'l> {
         self.cluster.nodes().iter().position(|node| node.ports().node == leader).map(|index| index + 1)
     }
 
+    /// Waits until all nodes vote, as every one of them knows. Until then the others can't do without the founder.
+    ///
+    /// # Errors
+    /// When that takes too long.
+    pub async fn until_all_vote(&self) -> Result<()> {
+        let votes = async |node: &Node| {
+            let raft = node.status().await.ok()?["raft"].take();
+            Some(raft["voters"].as_array()?.len() == self.count())
+        };
+        until_within(WHOLE_WITHIN, "all nodes vote", async || {
+            let voting = join_all(self.cluster.nodes().iter().map(votes)).await;
+            Ok(voting.into_iter().all(|votes| votes == Some(true)).then_some(()))
+        })
+        .await
+    }
+
     /// The HTTP side of every node, as the user who owns all meetings.
     ///
     /// # Errors
