@@ -27,8 +27,8 @@ const NAMES = Object.keys(COLOURS);
 const HALVES = [NAMES.slice(0, 4), NAMES.slice(4)];
 
 /**
- * Changes on a page that is busy with something else, from before it hears of them until long after their first frames; at
- * last for longer than frames are kept for it.
+ * Changes on a page that is busy with something else, from before it hears of them until long after their first frames;
+ * once for longer than frames are kept for it.
  */
 const HELD_UP_MS = [400, 400, 400, 400, 400, 400, 2500, 400];
 

@@ -79,6 +79,7 @@ export class Call {
     this.#request = { name, password };
     this.seen = false;
     await gatekeeper.settled;
+    if (!this.#isJoining()) return;
     try {
       await this.#attempt(this.#fetchGrant());
     } catch (error) {
@@ -294,6 +295,11 @@ export class Call {
   /** An attempt failed, perhaps after the node had let us in. */
   #stillReconnecting(): void {
     if (this.phase === 'live') this.phase = 'reconnecting';
+  }
+
+  /** Nobody has left meanwhile. */
+  #isJoining(): boolean {
+    return this.phase === 'joining';
   }
 
   #mayRetry(): boolean {
