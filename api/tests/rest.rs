@@ -2,13 +2,96 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
+use futures_util::future::{BoxFuture, FutureExt};
 use plenary_cluster::clock::Clock;
-use plenary_cluster::directory::Directory;
-use plenary_cluster::model::Timestamp;
+use plenary_cluster::directory::{Directory, ProposeError, RaftStatus, ReadError, Written};
+use plenary_cluster::local::Local;
+use plenary_cluster::model::{MeetingId, Timestamp};
+use plenary_cluster::state::{Command, State};
 use serde_json::json;
 use support::{World, request};
+use tokio::sync::watch;
+
+/// A directory in which someone else deletes a meeting right after each write to it, while that is set.
+struct Overtaken {
+    directory: Arc<Local>,
+    on: Arc<AtomicBool>,
+}
+
+impl Directory for Overtaken {
+    fn propose(&self, meeting: Option<MeetingId>, command: Command) -> BoxFuture<'_, Result<Written, ProposeError>> {
+        async move {
+            let written = self.directory.propose(meeting, command).await?;
+            if let (Some(id), true) = (meeting, self.on.load(Ordering::SeqCst)) {
+                // Refused unless the meeting is live.
+                let _ = self.directory.propose(meeting, Command::EndMeeting { meeting: id }).await;
+                self.directory.propose(meeting, Command::DeleteMeeting { meeting: id }).await?;
+            }
+            Ok(written)
+        }
+        .boxed()
+    }
+
+    fn read_local(&self) -> Arc<State> {
+        self.directory.read_local()
+    }
+
+    fn read_at_least(&self, revision: u64) -> BoxFuture<'_, Result<Arc<State>, ReadError>> {
+        self.directory.read_at_least(revision)
+    }
+
+    fn read_linearizable(&self) -> BoxFuture<'_, Result<Arc<State>, ReadError>> {
+        self.directory.read_linearizable()
+    }
+
+    fn revisions(&self) -> watch::Receiver<u64> {
+        self.directory.revisions()
+    }
+
+    fn status(&self) -> RaftStatus {
+        self.directory.status()
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_acknowledged_though_the_meeting_is_deleted_right_after_it() {
+    let on = Arc::new(AtomicBool::new(false));
+    let world = World::over(|directory| Arc::new(Overtaken { directory, on: Arc::clone(&on) }));
+    let host = world.token("host");
+    let created = async || {
+        on.store(false, Ordering::SeqCst);
+        let answer = world.ask("POST", "/api/meeting", Some(&host), Some(&json!({"meeting_name": "first"}))).await;
+        on.store(true, Ordering::SeqCst);
+        answer.json()["data"]["id"].as_str().unwrap().to_owned()
+    };
+
+    let path = format!("/api/meeting/{}", created().await);
+    let before = world.directory.read_local().revision();
+    let answer = world.ask("PATCH", &path, Some(&host), Some(&json!({"meeting_name": "second"}))).await;
+    assert_eq!((answer.status, &answer.json()["data"]["meeting_name"]), (StatusCode::OK, &json!("second")));
+    assert_eq!(answer.headers["plenary-revision"], (before + 1).to_string(), "the write's, not the deletion's");
+    let gone = world.ask("GET", &path, Some(&host), None).await;
+    assert_eq!(gone.code(), "MEETING_NOT_FOUND");
+
+    let path = format!("/api/meeting/{}", created().await);
+    let answer = world.ask("POST", &format!("{path}/start"), Some(&host), None).await;
+    assert_eq!((answer.status, &answer.json()["data"]["status"]), (StatusCode::OK, &json!("live")));
+
+    let path = format!("/api/meeting/{}", created().await);
+    on.store(false, Ordering::SeqCst);
+    world.ask("POST", &format!("{path}/start"), Some(&host), None).await;
+    on.store(true, Ordering::SeqCst);
+    let answer = world.ask("POST", &format!("{path}/end"), Some(&host), None).await;
+    assert_eq!((answer.status, &answer.json()["data"]["status"]), (StatusCode::OK, &json!("ended")));
+
+    let answer = world.ask("POST", "/api/meeting", Some(&host), Some(&json!({"meeting_name": "third"}))).await;
+    assert_eq!((answer.status, &answer.json()["data"]["meeting_name"]), (StatusCode::CREATED, &json!("third")));
+}
 
 #[tokio::test]
 async fn errors_have_the_envelope_and_the_problem_members() {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::access::check;
 use super::caller::{Caller, MeetingPath};
 use super::problem::Problem;
-use super::revision::Revised;
+use super::revision::{Revised, write};
 use super::view;
 use crate::app::App;
 use crate::auth::Action;
@@ -18,9 +18,8 @@ pub(super) async fn start(
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
 ) -> Result<Revised, Problem> {
-    check(&app, id, &user, Action::StartMeeting).await?;
-    let written = app.directory().propose(Some(id), Command::StartMeeting { meeting: id }).await?;
-    let state = app.directory().read_local();
+    let before = check(&app, id, &user, Action::StartMeeting).await?;
+    let (state, written) = write(&app, &before, id, Command::StartMeeting { meeting: id }).await?;
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let data = json!({
         "id": id,
@@ -43,9 +42,8 @@ pub(super) async fn end(
     MeetingPath(id): MeetingPath,
     Caller(user): Caller,
 ) -> Result<Revised, Problem> {
-    check(&app, id, &user, Action::EndMeeting).await?;
-    let written = app.directory().propose(Some(id), Command::EndMeeting { meeting: id }).await?;
-    let state = app.directory().read_local();
+    let before = check(&app, id, &user, Action::EndMeeting).await?;
+    let (state, written) = write(&app, &before, id, Command::EndMeeting { meeting: id }).await?;
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let data = json!({
         "id": id,

@@ -10,7 +10,7 @@ use super::body::Object;
 use super::caller::{Caller, MeetingPath};
 use super::draft::{Base, Draft};
 use super::problem::Problem;
-use super::revision::{Promise, Revised};
+use super::revision::{Promise, Revised, write};
 use super::view;
 use crate::app::App;
 use crate::auth::Action;
@@ -48,8 +48,8 @@ pub(super) async fn update(
         None => None,
     };
     let patch = Box::new(patch(draft, password_hash));
-    let written = app.directory().propose(Some(id), Command::UpdateMeeting { meeting: id, patch }).await?;
-    let answer = answer(&app, &app.directory().read_local(), id, Some("Meeting updated successfully"))?;
+    let (after, written) = write(&app, &state, id, Command::UpdateMeeting { meeting: id, patch }).await?;
+    let answer = answer(&app, &after, id, Some("Meeting updated successfully"))?;
     Ok(Revised { revision: written.revision, ..answer })
 }
 

@@ -12,8 +12,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use plenary_cluster::directory::ReadError;
-use plenary_cluster::state::State;
+use plenary_cluster::directory::{ReadError, Written};
+use plenary_cluster::model::MeetingId;
+use plenary_cluster::state::{Command, Proposal, ProposalId, State};
 use serde_json::Value;
 
 use super::problem::{Code, Problem};
@@ -80,6 +81,29 @@ impl FromRequestParts<App> for Promise {
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
         Self::read(&parts.headers)
     }
+}
+
+/// Carries out a command about a meeting that `before` knows or the command makes; gives the state to answer from.
+///
+/// Someone else may delete the meeting before this node looks at it again, be it that both entries were applied
+/// together. The write happened all the same, and others may have seen it, so it must not be answered as refused: it is
+/// done to the state from before then.
+pub(super) async fn write(
+    app: &App,
+    before: &State,
+    meeting: MeetingId,
+    command: Command,
+) -> Result<(Arc<State>, Written), Problem> {
+    let written = app.directory().propose(Some(meeting), command.clone()).await?;
+    let state = app.directory().read_local();
+    if state.meeting(meeting).is_some() {
+        return Ok((state, written));
+    }
+    let mut shown = State::clone(before);
+    let id = ProposalId { proposer: app.directory().status().node, epoch: 0, sequence: 0 };
+    // What others did in between is missing here: should it be refused for that, the record stays as it was.
+    let _ = shown.apply(written.revision, &Proposal { id, time: app.services.clock.now(), command });
+    Ok((Arc::new(shown), written))
 }
 
 /// A body and the revision it speaks of.

@@ -100,12 +100,17 @@ impl Answer {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::over(|directory| directory)
+    }
+
+    /// A server over what `face` makes of the directory.
+    pub(crate) fn over<D: Directory>(face: impl FnOnce(Arc<Local>) -> Arc<D>) -> Self {
         let directory = Arc::new(Local::single(Clock::system(), 1));
         let (sessions, commands) = (Mutex::default(), Mutex::default());
         let media = Arc::new(FakeMedia { epoch: directory.epoch(), sessions, commands });
         let settings = Settings { guest_tokens: true, ..Settings::new(SECRET.to_vec()) };
         let services = Services {
-            directory: Arc::clone(&directory) as _,
+            directory: face(Arc::clone(&directory)) as _,
             media: Arc::clone(&media) as _,
             metrics: Arc::new(|| "up 1\n".to_owned()),
             clock: Clock::system(),
