@@ -1,6 +1,7 @@
 //! The replicated state machine. Pure: `apply` is total and deterministic.
 //!
-//! The maps are persistent ([`imbl`]): a clone is cheap, so readers hold snapshots while `apply` goes on.
+//! The maps are persistent ([`imbl`]): a clone is cheap, so readers hold snapshots while `apply` goes on. A change copies
+//! the part of the map around it, so records with texts are shared between the copies ([`Arc`]).
 //! One file per noun carries the commands out: `nodes`, `meetings`, `participants`; `repeats` tells a repeated
 //! proposal from a new one, `invariant` says what always holds.
 
@@ -21,6 +22,7 @@ mod rows;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use imbl::OrdMap;
 
@@ -44,13 +46,13 @@ pub struct State {
     /// The latest time any command carried: time here never runs backwards.
     now: Timestamp,
     nodes: OrdMap<NodeId, Node>,
-    meetings: OrdMap<MeetingId, Meeting>,
+    meetings: OrdMap<MeetingId, Arc<Meeting>>,
     rooms: OrdMap<RoomId, Room>,
-    participants: OrdMap<(MeetingId, ParticipantId), Participant>,
+    participants: OrdMap<(MeetingId, ParticipantId), Arc<Participant>>,
     /// Events of entries up to this revision are no longer in the outbox.
     trimmed: u64,
     /// By revision and ordinal; see [`State::events_since`].
-    outbox: OrdMap<(u64, u32), Event>,
+    outbox: OrdMap<(u64, u32), Arc<Event>>,
     /// Join tokens that were used, and until when they must be remembered.
     spent: OrdMap<u128, Timestamp>,
     /// Every node id that was handed out, and where its newcomer said it is to be dialled.
@@ -159,12 +161,12 @@ impl State {
     /// A meeting by id.
     #[must_use]
     pub fn meeting(&self, id: MeetingId) -> Option<&Meeting> {
-        self.meetings.get(&id)
+        self.meetings.get(&id).map(|meeting| &**meeting)
     }
 
     /// All meetings, by id and so by age.
     pub fn meetings(&self) -> impl DoubleEndedIterator<Item = &Meeting> {
-        self.meetings.values()
+        self.meetings.values().map(|meeting| &**meeting)
     }
 
     /// A room by id.
@@ -176,21 +178,21 @@ impl State {
     /// A participant of a meeting.
     #[must_use]
     pub fn participant(&self, meeting: MeetingId, id: ParticipantId) -> Option<&Participant> {
-        self.participants.get(&(meeting, id))
+        self.participants.get(&(meeting, id)).map(|participant| &**participant)
     }
 
     /// The record of a signed-in user in a meeting.
     #[must_use]
     pub fn participant_of(&self, meeting: MeetingId, user: &UserId) -> Option<&Participant> {
         let id = self.index.users.get(&(meeting, user.clone()))?;
-        self.participants.get(&(meeting, *id))
+        self.participant(meeting, *id)
     }
 
     /// All participants of a meeting, by id and so by age.
     pub fn participants(&self, meeting: MeetingId) -> impl Iterator<Item = &Participant> {
         let first = (meeting, ParticipantId::from_uuid(uuid::Uuid::nil()));
         let last = (meeting, ParticipantId::from_uuid(uuid::Uuid::max()));
-        self.participants.range(first..=last).map(|(_, participant)| participant)
+        self.participants.range(first..=last).map(|(_, participant)| &**participant)
     }
 
     /// Participants of a meeting who have a session.
@@ -210,6 +212,6 @@ impl State {
             .lost
             .iter()
             .take_while(move |(at, _, _)| *at < time)
-            .filter_map(|(_, meeting, id)| self.participants.get(&(*meeting, *id)))
+            .filter_map(|(_, meeting, id)| self.participant(*meeting, *id))
     }
 }

@@ -3,6 +3,8 @@
 //! Never stored and never sent: rebuilt from the records when they are loaded, and checked against them by
 //! [`super::invariant`].
 
+use std::sync::Arc;
+
 use imbl::{OrdMap, OrdSet};
 
 use super::State;
@@ -71,8 +73,9 @@ impl State {
     /// Writes a participant's record.
     pub(super) fn put_participant(&mut self, mut participant: Participant) {
         participant.revision = self.revision;
-        self.index.add_participant_over(self.participants.get(&(participant.meeting, participant.id)), &participant);
-        self.participants.insert((participant.meeting, participant.id), participant);
+        let key = (participant.meeting, participant.id);
+        self.index.add_participant_over(self.participants.get(&key).map(|old| &**old), &participant);
+        self.participants.insert(key, Arc::new(participant));
     }
 
     /// Removes a participant's record.
@@ -105,7 +108,7 @@ impl State {
             index.add_participant(participant);
         }
         for room in self.rooms.values() {
-            let live = self.meetings.get(&room.meeting).is_some_and(is_live);
+            let live = self.meetings.get(&room.meeting).is_some_and(|meeting| is_live(meeting));
             index.add_room(room, live);
         }
         index

@@ -1,5 +1,7 @@
 //! Meetings: created, changed, started, ended, deleted.
 
+use std::sync::Arc;
+
 use super::index::is_live;
 use super::{Applied, EventKind, MeetingPatch, NewMeeting, Rejection, State};
 use crate::model::{Meeting, MeetingId, MeetingStatus, Room};
@@ -54,11 +56,11 @@ impl State {
 
     pub(super) fn update_meeting(&mut self, id: MeetingId, patch: &MeetingPatch) -> Result<Applied, Rejection> {
         let old = self.meetings.get(&id).ok_or(Rejection::MeetingNotFound)?;
-        let meeting = patched(old.clone(), patch.clone());
+        let meeting = patched(Meeting::clone(old), patch.clone());
         if text_size(&meeting) > MEETING_TEXT_MAX {
             return Err(Rejection::TooLarge);
         }
-        if meeting == *old {
+        if meeting == **old {
             return Ok(Applied::Done);
         }
         let narrowed = meeting.features != old.features;
@@ -93,7 +95,7 @@ impl State {
             MeetingStatus::Scheduled => {}
         }
         let room = meeting.room;
-        let meeting = Meeting { status: MeetingStatus::Live, started_at: Some(self.now), ..meeting.clone() };
+        let meeting = Meeting { status: MeetingStatus::Live, started_at: Some(self.now), ..Meeting::clone(meeting) };
         self.put_meeting(meeting);
         let home = self.home_for(room);
         self.put_room(Room { id: room, meeting: id, home, home_epoch: self.revision }, true);
@@ -108,7 +110,7 @@ impl State {
             MeetingStatus::Live => {}
         }
         let room = meeting.room;
-        let meeting = Meeting { status: MeetingStatus::Ended, ended_at: Some(self.now), ..meeting.clone() };
+        let meeting = Meeting { status: MeetingStatus::Ended, ended_at: Some(self.now), ..Meeting::clone(meeting) };
         self.dismiss_all(id);
         self.put_meeting(meeting);
         self.put_room(Room { id: room, meeting: id, home: None, home_epoch: self.revision }, false);
@@ -120,7 +122,7 @@ impl State {
         meeting.updated_at = self.now;
         meeting.revision = self.revision;
         let (id, status) = (meeting.id, meeting.status);
-        self.meetings.insert(id, meeting);
+        self.meetings.insert(id, Arc::new(meeting));
         self.emit(EventKind::MeetingChanged { meeting: id, status: Some(status) });
     }
 
@@ -129,8 +131,8 @@ impl State {
     pub(super) fn raise_peak(&mut self, id: MeetingId) {
         let connected = self.connected_count(id);
         if let Some(meeting) = self.meetings.get(&id).filter(|meeting| meeting.peak_participants < connected) {
-            let meeting = Meeting { peak_participants: connected, ..meeting.clone() };
-            self.meetings.insert(id, meeting);
+            let meeting = Meeting { peak_participants: connected, ..Meeting::clone(meeting) };
+            self.meetings.insert(id, Arc::new(meeting));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The outbox: what happened, in order, bounded.
 
+use std::sync::Arc;
+
 use super::{Event, EventKind, Resync, State};
 
 /// Events kept. A node that falls further behind reads the whole state anew. At a few hundred bytes each this is
@@ -16,7 +18,7 @@ impl State {
             return Err(Resync { revision: self.revision });
         }
         let first = (revision.saturating_add(1), 0);
-        Ok(self.outbox.range(first..).map(|(_, event)| event))
+        Ok(self.outbox.range(first..).map(|(_, event)| &**event))
     }
 
     /// Adds an event of the entry that is being applied.
@@ -26,7 +28,7 @@ impl State {
             Some(((last, ordinal), _)) if *last == revision => ordinal.saturating_add(1),
             Some(_) | None => 0,
         };
-        self.outbox.insert((revision, ordinal), Event { revision, ordinal, kind });
+        self.outbox.insert((revision, ordinal), Arc::new(Event { revision, ordinal, kind }));
     }
 
     /// Drops whole entries' events, oldest first, until the outbox is within its cap.

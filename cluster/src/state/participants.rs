@@ -76,7 +76,7 @@ impl State {
             None if full && !planted!(CapOutsideApply) => return Err(Rejection::MeetingFull),
             None => {}
         }
-        let mut participant = participant.clone();
+        let mut participant = Participant::clone(participant);
         participant.session =
             Some(Session { id: session, node, node_epoch, worker, tracks: Vec::new(), opened_at: self.now });
         participant.status = ParticipantStatus::Connected;
@@ -104,7 +104,7 @@ impl State {
         if !open && !missed {
             return Err(Rejection::SessionNotCurrent);
         }
-        let participant = participant.clone();
+        let participant = Participant::clone(participant);
         if left {
             self.dismiss(participant);
         } else if open {
@@ -121,7 +121,7 @@ impl State {
         tracks: &[PublishedTrack],
     ) -> Result<Applied, Rejection> {
         let features = self.meetings.get(&meeting).ok_or(Rejection::MeetingNotFound)?.features;
-        let mut participant = self.participants.get(&(meeting, id)).cloned().ok_or(Rejection::ParticipantNotFound)?;
+        let mut participant = self.participant(meeting, id).cloned().ok_or(Rejection::ParticipantNotFound)?;
         let open =
             participant.session.as_mut().filter(|open| open.id == session).ok_or(Rejection::SessionNotCurrent)?;
         if !self.is_current(open.node, open.node_epoch) {
@@ -173,7 +173,7 @@ impl State {
         let served: Vec<(MeetingId, ParticipantId)> =
             self.index.sessions.range(first..=last).map(|(_, meeting, id)| (*meeting, *id)).collect();
         for key in served {
-            if let Some(participant) = self.participants.get(&key).cloned() {
+            if let Some(participant) = self.participant(key.0, key.1).cloned() {
                 self.lose_session(participant);
             }
         }
