@@ -16,6 +16,9 @@ const VERSION: u8 = 1;
 /// Version byte and checksum.
 const HEAD: usize = 5;
 
+/// Bytes that most records fit into.
+const ROOM: usize = 256;
+
 /// Bytes of one stored value at most. From 128 KiB on sled would move a page to a file of its own, which it neither
 /// syncs nor removes; this stays far below.
 pub(crate) const VALUE_MAX: usize = 32 * 1024;
@@ -47,7 +50,8 @@ const CONFIG: Configuration = standard();
 /// # Errors
 /// [`RecordError::Encode`] when the value can't be encoded.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
-    let mut bytes = vec![0; HEAD];
+    let mut bytes = Vec::with_capacity(ROOM);
+    bytes.resize(HEAD, 0);
     bincode::serde::encode_into_std_write(value, &mut bytes, CONFIG)
         .map_err(|error| RecordError::Encode(error.to_string()))?;
     let crc = crc32fast::hash(&bytes[HEAD..]);

@@ -48,7 +48,7 @@ pub(crate) use space::Space;
 #[cfg(feature = "simulation")]
 pub(crate) use {
     machine::{APPLIED, MEMBER},
-    rows::Rows,
+    rows::{Changes, Rows},
 };
 
 use crate::model::NodeId;

@@ -24,7 +24,7 @@ use crate::model::NodeId;
 use crate::raft::types::{self, StoredMembership};
 use crate::record::decode;
 use crate::state::{Change, Row};
-use crate::store::{APPLIED, MEMBER, Rows as RowsFace, StorageFault};
+use crate::store::{APPLIED, Changes, MEMBER, Rows as RowsFace, StorageFault};
 
 /// In so many of a hundred syncs of the log the rows are synced too.
 const ROWS_SYNCED: u64 = 10;
@@ -460,7 +460,8 @@ impl RowsFace for DiskRows {
         Box::new(rows.into_iter().map(Ok))
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
+    fn write(&self, changes: Changes<'_>) -> Result<(), StorageFault> {
+        let changes: Vec<Change> = changes.collect::<Result<_, _>>()?;
         self.disk.write(self.life, Op::Rows(changes.clone()))?;
         self.tell(&changes)
     }

@@ -142,7 +142,7 @@ impl Replica {
     }
 
     fn follow(&mut self, before: &State) -> bool {
-        let changes = self.state.changes_since(before).unwrap_or_default();
+        let changes: Vec<Change> = self.state.changes_since(before).collect::<Result<_, _>>().unwrap_or_default();
         let decided = changes.iter().any(|change| change.key.first().is_some_and(|table| !BOOKKEEPING.contains(table)));
         for change in changes {
             self.rows.change(change);

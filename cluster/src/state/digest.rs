@@ -49,11 +49,11 @@ impl State {
     /// # Errors
     /// When a record can't be encoded.
     pub(crate) fn digest_after(&self, earlier: &Self, mut digest: Digest) -> Result<Digest, RowError> {
-        self.visit_changes(earlier, |Change { key, before, after }| {
+        for change in self.changes_since(earlier) {
+            let Change { key, before, after } = change?;
             before.iter().for_each(|value| digest.remove(&key, value));
             after.iter().for_each(|value| digest.add(&key, value));
-            Ok::<_, RowError>(())
-        })?;
+        }
         Ok(digest)
     }
 }

@@ -131,26 +131,24 @@ fn value<V: Serialize>(table: u8, value: &V) -> Result<Vec<u8>, RowError> {
 }
 
 /// What differs between two versions of one table. Cheap: parts that the maps share are skipped.
-fn diff<K, V, E>(
+fn diff<'s, K, V>(
     table: u8,
-    (old, new): (&OrdMap<K, V>, &OrdMap<K, V>),
-    visit: &mut impl FnMut(Change) -> Result<(), E>,
-) -> Result<(), E>
+    old: &'s OrdMap<K, V>,
+    new: &'s OrdMap<K, V>,
+) -> impl Iterator<Item = Result<Change, RowError>> + 's
 where
     K: RowKey,
     V: Serialize + Clone + PartialEq,
-    E: From<RowError>,
 {
-    for item in old.diff(new) {
+    old.diff(new).map(move |item| {
         let (key, before, after) = match item {
             DiffItem::Add(key, new) => (key, None, Some(new)),
             DiffItem::Update { old: (_, old), new: (key, new) } => (key, Some(old), Some(new)),
             DiffItem::Remove(key, old) => (key, Some(old), None),
         };
         let encoded = |record: Option<&V>| record.map(|record| value(table, record)).transpose();
-        visit(Change { key: row_key(table, key), before: encoded(before)?, after: encoded(after)? })?;
-    }
-    Ok(())
+        Ok(Change { key: row_key(table, key), before: encoded(before)?, after: encoded(after)? })
+    })
 }
 
 fn insert<K, V>(table: u8, map: &mut OrdMap<K, V>, mut key: &[u8], value: &[u8]) -> Result<(), RowError>
@@ -164,39 +162,28 @@ where
 }
 
 impl State {
-    /// The rows that lead from `old` to this state.
-    pub(crate) fn changes_since(&self, old: &Self) -> Result<Vec<Change>, RowError> {
-        let mut out = Vec::new();
-        self.visit_changes(old, |change| {
-            out.push(change);
-            Ok::<_, RowError>(())
-        })?;
-        Ok(out)
+    /// The rows that lead from `old` to this state, made one at a time.
+    pub(crate) fn changes_since<'s>(&'s self, old: &'s Self) -> impl Iterator<Item = Result<Change, RowError>> + 's {
+        self.clock_since(old)
+            .chain(diff(table::NODES, &old.nodes, &self.nodes))
+            .chain(diff(table::MEETINGS, &old.meetings, &self.meetings))
+            .chain(diff(table::ROOMS, &old.rooms, &self.rooms))
+            .chain(diff(table::PARTICIPANTS, &old.participants, &self.participants))
+            .chain(diff(table::OUTBOX, &old.outbox, &self.outbox))
+            .chain(diff(table::SPENT, &old.spent, &self.spent))
+            .chain(diff(table::ADMITTED, &old.admitted, &self.admitted))
+            .chain(diff(table::REMOVED, &old.removed, &self.removed))
+            .chain(diff(table::PROPOSERS, &old.proposers, &self.proposers))
+            .chain(diff(table::OUTCOMES, &old.outcomes, &self.outcomes))
     }
 
-    /// Shows each row that leads from `old` to this state, one at a time.
-    pub(crate) fn visit_changes<E: From<RowError>>(
-        &self,
-        old: &Self,
-        mut visit: impl FnMut(Change) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let visit = &mut visit;
-        if self.clock() != old.clock() {
-            // The empty state has no row for it.
-            let clock = |state: &Self| (state.clock() != Self::default().clock()).then_some(state.clock());
-            let encoded = |clock: Option<_>| clock.map(|clock| value(table::CLOCK, &clock)).transpose();
-            visit(Change { key: vec![table::CLOCK], before: encoded(clock(old))?, after: encoded(clock(self))? })?;
-        }
-        diff(table::NODES, (&old.nodes, &self.nodes), visit)?;
-        diff(table::MEETINGS, (&old.meetings, &self.meetings), visit)?;
-        diff(table::ROOMS, (&old.rooms, &self.rooms), visit)?;
-        diff(table::PARTICIPANTS, (&old.participants, &self.participants), visit)?;
-        diff(table::OUTBOX, (&old.outbox, &self.outbox), visit)?;
-        diff(table::SPENT, (&old.spent, &self.spent), visit)?;
-        diff(table::ADMITTED, (&old.admitted, &self.admitted), visit)?;
-        diff(table::REMOVED, (&old.removed, &self.removed), visit)?;
-        diff(table::PROPOSERS, (&old.proposers, &self.proposers), visit)?;
-        diff(table::OUTCOMES, (&old.outcomes, &self.outcomes), visit)
+    /// The row of the clock, if it moved. The empty state has none.
+    fn clock_since(&self, old: &Self) -> impl Iterator<Item = Result<Change, RowError>> + use<> {
+        let clock = |state: &Self| (state.clock() != Self::default().clock()).then_some(state.clock());
+        let (before, after) = (clock(old), clock(self));
+        let encoded = |clock: Option<_>| clock.map(|clock| value(table::CLOCK, &clock)).transpose();
+        let change = move || Ok(Change { key: vec![table::CLOCK], before: encoded(before)?, after: encoded(after)? });
+        (before != after).then(change).into_iter()
     }
 
     /// The state that `rows` hold.

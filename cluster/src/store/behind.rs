@@ -213,9 +213,9 @@ fn is_durable(reached: &Reached, durable: &Durable) -> bool {
 
 /// Writes what differs from `before`, and how far that is.
 fn write(rows: &dyn Rows, before: &State, reached: &Reached) -> Result<(), StorageFault> {
-    let mut changes = reached.state.changes_since(before)?;
-    changes.extend(heads(reached.applied, &reached.membership)?);
-    rows.write(changes)
+    let heads = heads(reached.applied, &reached.membership)?;
+    let changes = reached.state.changes_since(before).map(|change| change.map_err(StorageFault::from));
+    rows.write(&mut changes.chain(heads.into_iter().map(Ok)))
 }
 
 /// The rows that say how far the others are. What they said before is not known here.
@@ -234,6 +234,7 @@ mod tests {
     use crate::raft::types::TypeConfig;
     use crate::record::decode;
     use crate::state::Row;
+    use crate::store::rows::Changes;
 
     /// Remembers how far each batch came, or fails.
     #[derive(Debug, Default)]
@@ -253,12 +254,13 @@ mod tests {
             Box::new(std::iter::empty())
         }
 
-        fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
+        fn write(&self, changes: Changes<'_>) -> Result<(), StorageFault> {
             if self.fails.load(Ordering::SeqCst) {
                 return Err(StorageFault::Inconsistent("no more".to_owned()));
             }
-            let applied = changes.iter().find(|change| change.key == APPLIED).and_then(|change| change.after.as_ref());
-            let applied: Option<LogId> = decode(applied.expect("each batch says how far it comes")).expect("decodes");
+            let applied = changes.map(|change| change.expect("a change")).find(|change| change.key == APPLIED);
+            let applied = applied.and_then(|change| change.after).expect("each batch says how far it comes");
+            let applied: Option<LogId> = decode(&applied).expect("decodes");
             self.batches.lock().push(applied.expect("an entry").index());
             Ok(())
         }

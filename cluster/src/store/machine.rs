@@ -170,14 +170,17 @@ impl StateMachine {
         let state = reader.state()?;
         let name = file.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         self.rows.set_installing(Some(name))?;
-        let gone: Vec<Change> = self.rows.from(&[]).map(|row| row.map(gone)).collect::<Result<_, StorageFault>>()?;
-        let rows = state.changes_since(&State::default())?;
-        for changes in gone.chunks(INSTALL_BATCH).chain(rows.chunks(INSTALL_BATCH)) {
-            self.rows.write(changes.to_vec())?;
-        }
         self.applied = last_log_id;
         self.membership = last_membership;
-        self.rows.write(heads(self.applied, &self.membership)?.to_vec())?;
+        let heads = heads(self.applied, &self.membership)?;
+        let empty = State::default();
+        let rows = state.changes_since(&empty).map(|change| change.map_err(StorageFault::from));
+        let mut changes =
+            self.rows.from(&[]).map(|row| row.map(gone)).chain(rows).chain(heads.into_iter().map(Ok)).peekable();
+        while changes.peek().is_some() {
+            self.rows.write(&mut changes.by_ref().take(INSTALL_BATCH))?;
+        }
+        drop(changes);
         self.rows.set_installing(None)?;
         self.taker.forget();
         let state = Arc::new(state);

@@ -1,4 +1,10 @@
 //! Where the rows of the applied state are kept, as the state machine sees it; and how sled keeps them.
+//!
+//! ```text
+//! write ─► part 1 and the way back from it ─► part 2 and .. ─► last part, the new sum, no way back any more
+//! ```
+//!
+//! Each part is atomic in sled. A write that was cut short is taken back at the next start, so all of it is atomic.
 
 use std::fs;
 use std::io;
@@ -10,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sled::Batch;
 
 use super::{StorageFault, snapshot};
-use crate::record::{decode, encode_value};
+use crate::record::{decode, encode, encode_value};
 use crate::state::{Change, Row};
 
 /// sled's page cache. The state is served from memory, so the cache is only for writes in flight and a restart.
@@ -25,6 +31,19 @@ const INSTALLING: &str = "installing";
 /// In the tree `sm`: the [`Sum`] of all other rows.
 const SUM: &[u8] = b"\0\0sum";
 
+/// In the tree `sm`, with a number behind it: how to take a [`Part`] back, until the last one is written.
+const UNDO: &[u8] = b"\0\0undo";
+
+/// Changes in a part at most. Until the end of a batch sled keeps every version of every page that it touches, ten KiB a
+/// row and more.
+const PART: usize = if cfg!(test) { 16 } else { 512 };
+
+/// Bytes that it takes to take a part back, about.
+const UNDO_BYTES: usize = 24 * 1024;
+
+/// Changes on their way to the rows, made one at a time.
+pub(crate) type Changes<'c> = &'c mut dyn Iterator<Item = Result<Change, StorageFault>>;
+
 /// Rows by key. A write is atomic and follows the ones before it; none is synced by itself.
 pub(crate) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     /// The value under `key`.
@@ -34,7 +53,7 @@ pub(crate) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     fn from(&self, first: &[u8]) -> Box<dyn Iterator<Item = Result<Row, StorageFault>> + '_>;
 
     /// Carries out all of `changes`, or none.
-    fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault>;
+    fn write(&self, changes: Changes<'_>) -> Result<(), StorageFault>;
 
     /// Fails once something that was written did not get to the disk: much is carried there after `write` has returned.
     /// Waits for nothing.
@@ -64,6 +83,56 @@ impl Sum {
         self.rows = self.rows.wrapping_sub(1);
         self.checksums = self.checksums.wrapping_sub(checksum(key, value));
     }
+}
+
+/// Some of the changes of a write: one of sled's batches, and what its rows were before.
+#[derive(Debug, Default)]
+struct Part {
+    batch: Batch,
+    before: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    bytes: usize,
+}
+
+impl Part {
+    fn add(&mut self, Change { key, before, after }: Change) {
+        self.bytes += key.len() + before.as_ref().map_or(0, Vec::len);
+        match after {
+            Some(value) => self.batch.insert(key.as_slice(), value),
+            None => self.batch.remove(key.as_slice()),
+        }
+        self.before.push((key, before));
+    }
+
+    fn is_full(&self) -> bool {
+        self.before.len() >= PART || self.bytes >= UNDO_BYTES
+    }
+
+    /// The batch, with the way back.
+    fn undoable(mut self, number: u32) -> Result<Batch, StorageFault> {
+        self.batch.insert(undo_key(number), encode(&self.before)?);
+        Ok(self.batch)
+    }
+}
+
+fn undo_key(number: u32) -> Vec<u8> {
+    [UNDO, &number.to_be_bytes()].concat()
+}
+
+/// Takes back the parts of a write that was cut short, the last one first.
+fn take_back(rows: &sled::Tree) -> Result<(), StorageFault> {
+    while let Some(last) = rows.scan_prefix(UNDO).next_back() {
+        let (name, undo) = last?;
+        let mut batch = Batch::default();
+        for (key, before) in decode::<Vec<(Vec<u8>, Option<Vec<u8>>)>>(&undo)?.into_iter().rev() {
+            match before {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        batch.remove(name);
+        rows.apply_batch(batch)?;
+    }
+    Ok(())
 }
 
 fn checksum(key: &[u8], value: &[u8]) -> u64 {
@@ -107,6 +176,7 @@ impl SledRows {
 
     fn read(config: sled::Config, db: &sled::Db) -> Result<Self, StorageFault> {
         let (rows, meta) = (db.open_tree("sm")?, db.open_tree("meta")?);
+        take_back(&rows)?;
         let said = rows.get(SUM)?.map(|value| decode::<Sum>(&value)).transpose()?.unwrap_or_default();
         let mut sum = Sum::default();
         for row in &rows {
@@ -135,26 +205,30 @@ impl Rows for SledRows {
         }))
     }
 
-    fn write(&self, changes: Vec<Change>) -> Result<(), StorageFault> {
-        let mut batch = Batch::default();
-        let mut sum = self.sum.lock();
-        for Change { key, before, after } in changes {
+    fn write(&self, changes: Changes<'_>) -> Result<(), StorageFault> {
+        let mut known = self.sum.lock();
+        let mut sum = *known;
+        let (mut part, mut parts) = (Part::default(), 0);
+        for change in changes {
+            let mut change = change?;
             // The rows of the store itself, unlike those of the state, come without what they were.
-            let own = key.first() == Some(&0);
-            let before = if own { self.rows.get(&key)?.map(|value| value.to_vec()) } else { before };
-            if let Some(before) = before {
-                sum.take(&key, &before);
+            if change.key.first() == Some(&0) {
+                change.before = self.get(&change.key)?;
             }
-            match after {
-                Some(value) => {
-                    sum.add(&key, &value);
-                    batch.insert(key, value);
-                }
-                None => batch.remove(key),
+            change.before.iter().for_each(|value| sum.take(&change.key, value));
+            change.after.iter().for_each(|value| sum.add(&change.key, value));
+            if part.is_full() {
+                self.rows.apply_batch(std::mem::take(&mut part).undoable(parts)?)?;
+                parts += 1;
             }
+            part.add(change);
         }
-        batch.insert(SUM, encode_value(&*sum)?);
-        Ok(self.rows.apply_batch(batch)?)
+        let mut last = part.batch;
+        (0..parts).for_each(|number| last.remove(undo_key(number)));
+        last.insert(SUM, encode_value(&sum)?);
+        self.rows.apply_batch(last)?;
+        *known = sum;
+        Ok(())
     }
 
     fn check(&self) -> Result<(), StorageFault> {
@@ -172,5 +246,47 @@ impl Rows for SledRows {
             None => self.meta.remove(INSTALLING)?,
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(number: u8, before: Option<u8>, after: Option<u8>) -> Result<Change, StorageFault> {
+        let value = |byte: u8| vec![byte; 100];
+        Ok(Change { key: vec![1, number], before: before.map(value), after: after.map(value) })
+    }
+
+    fn all(rows: &SledRows) -> Vec<Row> {
+        rows.from(&[]).collect::<Result<_, _>>().expect("rows are read")
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_never_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows = SledRows::open(folder.path()).expect("opens");
+        let many = 5 * u8::try_from(PART).expect("few");
+        rows.write(&mut (0..many).map(|number| change(number, None, Some(1)))).expect("written");
+        let before = all(&rows);
+        assert_eq!(before.len(), usize::from(many));
+
+        // Changed, removed, made, and changed once more; then it ends.
+        let changed = (0..20).map(|number| change(number, Some(1), Some(2)));
+        let removed = (20..40).map(|number| change(number, Some(1), None));
+        let made = (100..120).map(|number| change(number, None, Some(3)));
+        let again = (0..20).map(|number| change(number, Some(2), None));
+        let cut = std::iter::once_with(|| Err(StorageFault::Inconsistent("cut short".to_owned())));
+        assert!(rows.write(&mut changed.chain(removed).chain(made).chain(again).chain(cut)).is_err());
+        assert_ne!(all(&rows), before, "a part was written");
+        drop(rows);
+
+        let rows = SledRows::open(folder.path()).expect("opens, and the sum holds");
+        assert_eq!(all(&rows), before);
+        rows.write(&mut (0..many).map(|number| change(number, Some(1), Some(4)))).expect("written");
+        let after = all(&rows);
+        drop(rows);
+        let rows = SledRows::open(folder.path()).expect("opens");
+        assert_eq!(all(&rows), after, "a whole write stays");
     }
 }

@@ -94,8 +94,8 @@ impl Snapshots {
         write_frame(&mut upload.file, &encode(meta)?)?;
         let mut rows: Vec<Row> = Vec::new();
         let mut size = 0;
-        state.visit_changes(&State::default(), |Change { key, after, .. }| {
-            let Some(value) = after else { return Ok(()) };
+        for change in state.changes_since(&State::default()) {
+            let Change { key, after: Some(value), .. } = change? else { continue };
             size += key.len() + value.len();
             rows.push((key, value));
             if size >= FRAME {
@@ -103,8 +103,7 @@ impl Snapshots {
                 rows.clear();
                 size = 0;
             }
-            Ok::<_, StorageFault>(())
-        })?;
+        }
         if !rows.is_empty() {
             write_frame(&mut upload.file, &encode(&rows)?)?;
         }

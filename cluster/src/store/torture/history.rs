@@ -179,7 +179,8 @@ pub(super) fn vote(term: u64) -> Vote {
 /// A hash over all rows of a state.
 pub(super) fn hash(state: &State) -> u64 {
     let mut hasher = crc32fast::Hasher::new();
-    for change in state.changes_since(&State::default()).expect("a state has rows") {
+    for change in state.changes_since(&State::default()) {
+        let change = change.expect("a state has rows");
         hasher.update(&change.key);
         hasher.update(&change.after.unwrap_or_default());
     }
