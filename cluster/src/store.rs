@@ -24,6 +24,7 @@ mod fingerprint;
 mod log;
 mod machine;
 mod mark;
+mod recent;
 mod rows;
 mod snapshot;
 mod space;

@@ -14,6 +14,21 @@ pub mod renewal;
 pub mod runtime;
 pub mod telemetry;
 
+/// Prepares the process for a node: must come before threads and before anything that encrypts.
+pub fn prepare_process() {
+    without_huge_pages();
+    install_crypto();
+}
+
+/// Has memory come in pages of the usual size. In huge ones a node took twice as much at rest, and waited at times for the
+/// kernel to clear them (`BENCHMARKS.md`).
+fn without_huge_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
+}
+
 /// Chooses the one implementation of cryptography for TLS and DTLS. Must come before anything that encrypts.
 pub fn install_crypto() {
     // An error means that it is installed already.

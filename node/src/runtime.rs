@@ -240,7 +240,7 @@ impl Node {
             features: Features::default(),
             recording: RecordingConfig::default(),
         };
-        self.directory.propose(Some(meeting), Command::CreateMeeting(Box::new(new))).await?;
+        self.directory.propose(Some(meeting), Command::CreateMeeting(Arc::new(new))).await?;
         self.directory.propose(Some(meeting), Command::StartMeeting { meeting }).await?;
         Ok(meeting)
     }

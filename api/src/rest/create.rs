@@ -1,5 +1,7 @@
 //! `POST /api/meeting`.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use plenary_cluster::model::{MeetingId, MeetingType, RoomId};
@@ -37,7 +39,7 @@ pub(super) async fn create(
     let new = new_meeting(user, name, draft, password_hash);
     let (id, words) = (new.id, type_words(new.meeting_type));
     let before = app.directory().read_local();
-    let (state, written) = write(&app, &before, id, Command::CreateMeeting(Box::new(new))).await?;
+    let (state, written) = write(&app, &before, id, Command::CreateMeeting(Arc::new(new))).await?;
     let meeting = state.meeting(id).ok_or_else(Problem::meeting_not_found)?;
     let message = format!("{words} meeting created successfully");
     let body = json!({"success": true, "data": view::record(meeting), "message": message});

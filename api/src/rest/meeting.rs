@@ -1,5 +1,7 @@
 //! `/api/meeting/:meeting_id`: read, change, delete.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use plenary_cluster::model::MeetingId;
 use plenary_cluster::state::{Command, MeetingPatch};
@@ -47,7 +49,7 @@ pub(super) async fn update(
         Some(None) => Some(None),
         None => None,
     };
-    let patch = Box::new(patch(draft, password_hash));
+    let patch = Arc::new(patch(draft, password_hash));
     let (after, written) = write(&app, &state, id, Command::UpdateMeeting { meeting: id, patch }).await?;
     let answer = answer(&app, &after, id, Some("Meeting updated successfully"))?;
     Ok(Revised { revision: written.revision, ..answer })

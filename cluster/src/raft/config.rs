@@ -20,11 +20,7 @@ pub(super) const ELECTION_MAX: Duration = Duration::from_millis(600);
 pub(super) const SNAPSHOT_CHUNK_TIME: Duration = Duration::from_secs(5);
 
 /// Entries between two snapshots, at least and at most.
-pub(super) const SNAPSHOT_EVERY: RangeInclusive<u64> = 5000..=100_000;
-
-/// Meetings, rooms and participants for each entry between two snapshots: a snapshot holds all of them, so the larger the state the
-/// rarer the snapshots, and what they cost each entry stays about the same.
-const RECORDS_PER_ENTRY: u64 = 4;
+pub(super) const SNAPSHOT_EVERY: RangeInclusive<u64> = 10_000..=100_000;
 
 /// Entries that stay in the log behind a snapshot, for followers that lag a little.
 pub(super) const KEEP_BEHIND: u64 = 1000;
@@ -60,9 +56,10 @@ pub(crate) fn config() -> Result<Config, ConfigError> {
     .validate()
 }
 
-/// Whether a state of so many `records` is to be written down, so many `entries` after the last time.
+/// Whether a state of so many `records` (meetings, rooms and participants) is to be written down, so many `entries` after
+/// the last time. A snapshot holds all of them: one record is written again for each entry, however large the state.
 pub(super) fn snapshot_is_due(entries: u64, records: usize) -> bool {
-    let fair = u64::try_from(records).unwrap_or(u64::MAX) / RECORDS_PER_ENTRY;
+    let fair = u64::try_from(records).unwrap_or(u64::MAX);
     entries >= fair.clamp(*SNAPSHOT_EVERY.start(), *SNAPSHOT_EVERY.end())
 }
 
@@ -77,9 +74,9 @@ mod tests {
     #[test]
     fn snapshots_are_as_rare_as_the_state_is_large() {
         let due = |entries| (0..).step_by(1000).take_while(|records| snapshot_is_due(entries, *records)).last();
-        assert_eq!(due(4999), None);
-        assert_eq!(due(5000), Some(20_000));
-        assert_eq!(due(50_000), Some(200_000));
+        assert_eq!(due(9999), None);
+        assert_eq!(due(10_000), Some(10_000));
+        assert_eq!(due(50_000), Some(50_000));
         assert!(snapshot_is_due(100_000, usize::MAX));
     }
 

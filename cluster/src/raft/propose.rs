@@ -92,7 +92,7 @@ impl RaftNode {
 
     /// The refusal of a command that would need room, if there is hardly any.
     fn without_room(&self, command: &Command) -> Option<ProposeReply> {
-        let folder = if makes_room(command) { None } else { self.space.full() };
+        let folder = if makes_room(command) { None } else { self.space.was_full() };
         folder.map(|folder| ProposeReply::StorageFull { node: self.id, folder: folder.display().to_string() })
     }
 

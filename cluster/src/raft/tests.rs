@@ -57,7 +57,7 @@ fn meeting(n: u128) -> MeetingId {
 }
 
 fn create(n: u128) -> Command {
-    Command::CreateMeeting(Box::new(NewMeeting {
+    Command::CreateMeeting(Arc::new(NewMeeting {
         id: meeting(n),
         room: RoomId::from_uuid(uuid::Uuid::from_u128(n)),
         tenant: "campus".parse().expect("printable"),

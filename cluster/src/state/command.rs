@@ -4,6 +4,7 @@
 //! their position is on disk and on the wire.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -141,13 +142,13 @@ pub enum Command {
         epoch: u64,
     },
     /// Creates a meeting and its main room.
-    CreateMeeting(Box<NewMeeting>),
+    CreateMeeting(Arc<NewMeeting>),
     /// Changes a meeting.
     UpdateMeeting {
         /// Which.
         meeting: MeetingId,
         /// How.
-        patch: Box<MeetingPatch>,
+        patch: Arc<MeetingPatch>,
     },
     /// Deletes a meeting that is not live.
     DeleteMeeting {

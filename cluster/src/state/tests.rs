@@ -7,6 +7,7 @@ mod random;
 mod repeats;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -118,7 +119,7 @@ impl Log {
 
     /// A live meeting with participants 1 to `people`, each with the session of the same number on node 1.
     pub(super) fn live(&mut self, people: u128) {
-        assert_eq!(self.run(Command::CreateMeeting(Box::new(new_meeting(1)))), Applied::Done);
+        assert_eq!(self.run(Command::CreateMeeting(Arc::new(new_meeting(1)))), Applied::Done);
         assert_eq!(self.run(Command::StartMeeting { meeting: meeting(1) }), Applied::Done);
         for n in 1..=people {
             assert!(matches!(self.run(join(1, n, None, Role::Attendee)), Applied::Joined { .. }));

@@ -67,6 +67,12 @@ impl Space {
         Self(None)
     }
 
+    /// The folder whose disk was nearly full when it was last looked at: at every sync, and now and then.
+    pub(crate) fn was_full(&self) -> Option<&Path> {
+        let disk = self.0.as_ref()?;
+        disk.state.lock().full.then_some(&*disk.folder)
+    }
+
     /// The folder whose disk is nearly full, if it is.
     pub(crate) fn full(&self) -> Option<&Path> {
         let disk = self.0.as_ref()?;

@@ -23,6 +23,7 @@ use raft_log::{Config, RaftLog, Types};
 
 use super::StorageFault;
 use super::mark::VoteMark;
+use super::recent::Recent;
 use crate::model::NodeId;
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use crate::record::{VALUE_MAX, decode, encode_value};
@@ -39,7 +40,15 @@ const READ_BYTES: usize = 1024 * 1024;
 
 /// The log. Clones share it.
 #[derive(Debug, Clone)]
-pub(super) struct Wal(Arc<Mutex<RaftLog<Kinds>>>);
+pub(super) struct Wal(Arc<Mutex<Log>>);
+
+/// The log as it is on disk, and its latest entries as Raft knows them: each is read some times soon after it was written,
+/// to be sent and to be applied.
+#[derive(Debug)]
+struct Log {
+    disk: RaftLog<Kinds>,
+    recent: Recent,
+}
 
 impl Wal {
     /// Opens the folder, or makes it; reads all of it. What an earlier process wrote and did not sync is synced here,
@@ -53,7 +62,8 @@ impl Wal {
         // The sync thread gathers what waits. Left to the crate's own wait, most syncs would serve one request.
         config.wal.flush_batch_wait = Some(Duration::ZERO);
         config.log_cache_capacity = Some(CACHE_BYTES);
-        let wal = Self(Arc::new(Mutex::new(RaftLog::open(Arc::new(config))?)));
+        let disk = RaftLog::open(Arc::new(config))?;
+        let wal = Self(Arc::new(Mutex::new(Log { disk, recent: Recent::default() })));
         wal.sync()?;
         Ok(wal)
     }
@@ -61,27 +71,33 @@ impl Wal {
     /// Makes everything written so far durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         let (sender, answer) = sync_channel(1);
-        self.0.lock().flush(true, Some(sender))?;
+        self.0.lock().disk.flush(true, Some(sender))?;
         answer.recv().map_err(|_| io::Error::other("the log's thread has stopped"))?
     }
 
     /// Appends entries; the index of the last. They can be read from now on, and are durable after the next sync.
     pub(super) fn append(&self, entries: impl Iterator<Item = Entry>) -> Result<Option<u64>, StorageFault> {
-        let records = entries.map(|entry| Ok((Id::from(&entry.log_id), Payload(encode_value(&entry)?))));
-        let records = records.collect::<Result<Vec<_>, StorageFault>>()?;
+        let (mut records, mut written) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let record = encode_value(&entry)?;
+            written.push((entry.clone(), record.len()));
+            records.push((Id::from(&entry.log_id), Payload(record)));
+        }
         let last = records.last().map(|(id, _)| id.index);
-        self.0.lock().append(records)?;
+        let mut log = self.0.lock();
+        log.disk.append(records)?;
+        written.into_iter().for_each(|(entry, bytes)| log.recent.push(entry, bytes));
         Ok(last)
     }
 
     pub(super) fn save_vote(&self, vote: &Vote) -> Result<(), StorageFault> {
-        self.0.lock().save_vote(VoteMark::from(vote))?;
+        self.0.lock().disk.save_vote(VoteMark::from(vote))?;
         Ok(())
     }
 
     /// Notes what is known to be committed. It becomes durable with a later sync.
     pub(super) fn save_committed(&self, committed: &LogId) -> Result<(), StorageFault> {
-        let mut log = self.0.lock();
+        let log = &mut self.0.lock().disk;
         let id = Id::from(committed);
         if log.log_state().committed().is_none_or(|before| *before < id) {
             log.commit(id)?;
@@ -93,6 +109,8 @@ impl Wal {
     pub(super) fn truncate_after(&self, last: Option<&LogId>) -> Result<u64, StorageFault> {
         let mut log = self.0.lock();
         let end = last.map_or(0, |last| last.index() + 1);
+        log.recent.cut(end);
+        let log = &mut log.disk;
         let mut cuts = log.log_state().user_data.unwrap_or(0);
         if log.log_state().last().is_some_and(|last| last.index >= end) {
             cuts += 1;
@@ -106,31 +124,33 @@ impl Wal {
     /// Forgets entries up to `upto`. Files are removed once a sync has covered that.
     pub(super) fn purge(&self, upto: &LogId) -> Result<(), StorageFault> {
         let mut log = self.0.lock();
+        log.recent.purge(upto.index());
+        let log = &mut log.disk;
         log.purge(Id::from(upto))?;
         log.flush(true, None)?;
         Ok(())
     }
 
     pub(super) fn vote(&self) -> Option<Vote> {
-        self.0.lock().log_state().vote().map(Vote::from)
+        self.0.lock().disk.log_state().vote().map(Vote::from)
     }
 
     pub(super) fn committed(&self) -> Option<LogId> {
-        self.0.lock().log_state().committed().map(LogId::from)
+        self.0.lock().disk.log_state().committed().map(LogId::from)
     }
 
     /// How often the log was cut on purpose.
     pub(super) fn cuts(&self) -> u64 {
-        self.0.lock().log_state().user_data.unwrap_or(0)
+        self.0.lock().disk.log_state().user_data.unwrap_or(0)
     }
 
     pub(super) fn purged(&self) -> Option<LogId> {
-        self.0.lock().log_state().purged().map(LogId::from)
+        self.0.lock().disk.log_state().purged().map(LogId::from)
     }
 
     /// The last entry, or what was purged if there is none.
     pub(super) fn last(&self) -> Option<LogId> {
-        self.0.lock().log_state().last().map(LogId::from)
+        self.0.lock().disk.log_state().last().map(LogId::from)
     }
 
     /// Entries of `range`, as many as fit into `bytes` but at least one.
@@ -140,7 +160,10 @@ impl Wal {
         }
         let (mut records, mut size) = (Vec::new(), 0);
         let log = self.0.lock();
-        for record in log.read(range.start, range.end) {
+        if let Some(entries) = log.recent.read(&range, bytes) {
+            return Ok(entries);
+        }
+        for record in log.disk.read(range.start, range.end) {
             let (id, Payload(record)) = record?;
             size += record.len();
             if size > bytes && !records.is_empty() {

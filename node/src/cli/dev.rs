@@ -30,7 +30,7 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        crate::install_crypto();
+        crate::prepare_process();
         let scratch = Scratch::new(self.data.is_none())?;
         let data_dir = self.data.clone().unwrap_or_else(|| scratch.folder.clone());
         let config = self.config(data_dir);

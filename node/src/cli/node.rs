@@ -34,7 +34,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        crate::install_crypto();
+        crate::prepare_process();
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(folder) = self.data_dir {
             config.data_dir = folder;

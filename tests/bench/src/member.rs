@@ -64,7 +64,7 @@ pub(crate) enum Report {
 
 impl Member {
     pub(crate) fn run(self) -> Result<()> {
-        plenary::install_crypto();
+        plenary::prepare_process();
         let config = Config::load(Some(&self.config))?;
         telemetry::start_logging(&config.log)?;
         let origin = match (self.init, self.join, self.token) {

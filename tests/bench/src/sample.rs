@@ -1,5 +1,7 @@
 //! The meeting that is created over and over, as REST sees it and as the directory does.
 
+use std::sync::Arc;
+
 use plenary_cluster::model::{Features, MeetingId, MeetingType, NodeId, RecordingConfig, RoomId, Timestamp};
 use plenary_cluster::state::{Command, NewMeeting, Proposal, ProposalId};
 use serde_json::{Value, json};
@@ -58,7 +60,7 @@ pub(crate) fn command() -> (MeetingId, Command) {
         features: Features::default(),
         recording: RecordingConfig::default(),
     };
-    (id, Command::CreateMeeting(Box::new(new)))
+    (id, Command::CreateMeeting(Arc::new(new)))
 }
 
 /// Bytes of the proposal as it is forwarded, logged and replicated.

@@ -66,7 +66,7 @@ impl Known {
         match kind {
             8..30 => Command::UpdateMeeting {
                 meeting: id,
-                patch: Box::new(MeetingPatch { name: Some(format!("change {change}")), ..MeetingPatch::default() }),
+                patch: Arc::new(MeetingPatch { name: Some(format!("change {change}")), ..MeetingPatch::default() }),
             },
             30..40 => Command::StartMeeting { meeting: id },
             40..43 => Command::EndMeeting { meeting: id },
@@ -90,7 +90,7 @@ impl Inner {
             self.meetings.swap_remove(gone);
         }
         self.meetings.push(Meeting { id, people: Vec::new() });
-        Command::CreateMeeting(Box::new(NewMeeting {
+        Command::CreateMeeting(Arc::new(NewMeeting {
             id,
             room: RoomId::from_uuid(Uuid::from_u128(random.wide())),
             tenant: text("default"),

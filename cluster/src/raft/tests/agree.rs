@@ -1,5 +1,7 @@
 //! Members agree, whoever is asked.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::directory::{ProposeError, ReadError};
 use crate::raft::InitializeError;
@@ -52,7 +54,7 @@ async fn refusals_come_back_from_any_member() {
         let end = Command::EndMeeting { meeting: meeting(9) };
         assert_eq!(member.node.propose(None, end).await, Err(ProposeError::Rejected(Rejection::MeetingNotFound)));
         let patch = MeetingPatch { description: Some("x".repeat(40_000)), ..MeetingPatch::default() };
-        let update = Command::UpdateMeeting { meeting: meeting(9), patch: Box::new(patch) };
+        let update = Command::UpdateMeeting { meeting: meeting(9), patch: Arc::new(patch) };
         assert_eq!(member.node.propose(None, update).await, Err(ProposeError::Rejected(Rejection::TooLarge)));
     }
 }

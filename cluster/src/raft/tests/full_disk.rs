@@ -72,6 +72,7 @@ async fn a_full_disk_refuses_changes_until_there_is_room() {
     // Nearly full: the reserve is kept, changes are refused, what is known can be read.
     let full = place.join("filler");
     fill_up_to(&full, 2 * 1024 * 1024);
+    until("the node has looked", || node.space.was_full().is_some()).await;
     let refused = node.propose(Some(meeting(2)), create(2)).await.expect_err("there is no room");
     let ProposeError::StorageFull { node: who, folder: named } = &refused else {
         panic!("refused otherwise: {refused}")
@@ -122,7 +123,7 @@ async fn a_member_whose_rows_did_not_get_to_the_disk_stops_though_nothing_follow
 
     fill(&rows.join("filler"));
     let Command::CreateMeeting(mut large) = create(1) else { panic!("it creates one") };
-    large.description = "x".repeat(20_000);
+    Arc::make_mut(&mut large).description = "x".repeat(20_000);
     // The log has room for it; but what the rows still had to carry may have failed even before.
     drop(node.propose(Some(meeting(1)), Command::CreateMeeting(large)).await);
     let reason = tokio::time::timeout(PATIENCE, node.stopped()).await.expect("it is found out and told");

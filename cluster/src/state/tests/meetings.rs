@@ -1,11 +1,13 @@
 //! Meetings live and end.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{MeetingStatus, ParticipantStatus, PublishedTrack, Source};
 use crate::state::{MeetingPatch, OUTBOX_CAP, Resync};
 
 fn update(patch: MeetingPatch) -> Command {
-    Command::UpdateMeeting { meeting: meeting(1), patch: Box::new(patch) }
+    Command::UpdateMeeting { meeting: meeting(1), patch: Arc::new(patch) }
 }
 
 #[test]
@@ -14,8 +16,8 @@ fn start_and_end_give_the_same_answer_twice() {
     let start = Command::StartMeeting { meeting: meeting(1) };
     let end = Command::EndMeeting { meeting: meeting(1) };
     assert_eq!(log.run(start.clone()), refused(Rejection::MeetingNotFound));
-    log.run(Command::CreateMeeting(Box::new(new_meeting(1))));
-    assert_eq!(log.run(Command::CreateMeeting(Box::new(new_meeting(1)))), refused(Rejection::AlreadyExists));
+    log.run(Command::CreateMeeting(Arc::new(new_meeting(1))));
+    assert_eq!(log.run(Command::CreateMeeting(Arc::new(new_meeting(1)))), refused(Rejection::AlreadyExists));
     assert_eq!(log.run(end.clone()), refused(Rejection::MeetingNotLive));
     assert_eq!(log.run(start.clone()), Applied::Done);
     let started_at = log.state.meeting(meeting(1)).expect("known").started_at;
@@ -57,7 +59,7 @@ fn a_live_meeting_is_not_deleted_and_an_ended_one_leaves_nothing() {
 #[test]
 fn a_patch_changes_what_it_names_and_raises_the_revision() {
     let mut log = Log::with_node();
-    log.run(Command::CreateMeeting(Box::new(new_meeting(1))));
+    log.run(Command::CreateMeeting(Arc::new(new_meeting(1))));
     let before = log.state.meeting(meeting(1)).expect("known").clone();
     assert_eq!(
         log.run(update(MeetingPatch { name: Some("Retro".to_owned()), ..MeetingPatch::default() })),
@@ -89,7 +91,7 @@ fn features_taken_away_withdraw_what_is_published() {
 #[test]
 fn a_record_that_would_outgrow_the_store_is_refused() {
     let mut log = Log::with_node();
-    log.run(Command::CreateMeeting(Box::new(new_meeting(1))));
+    log.run(Command::CreateMeeting(Arc::new(new_meeting(1))));
     let long = |len: usize| MeetingPatch { description: Some("x".repeat(len)), ..MeetingPatch::default() };
     assert_eq!(log.run(update(long(20 * 1024))), Applied::Done);
     let meta = MeetingPatch { meta_data: Some("x".repeat(16 * 1024)), ..MeetingPatch::default() };
@@ -99,7 +101,7 @@ fn a_record_that_would_outgrow_the_store_is_refused() {
 #[test]
 fn a_follower_who_fell_behind_the_outbox_is_told_to_reload() {
     let mut log = Log::with_node();
-    log.run(Command::CreateMeeting(Box::new(new_meeting(1))));
+    log.run(Command::CreateMeeting(Arc::new(new_meeting(1))));
     let first = log.state.revision();
     for n in 0..=OUTBOX_CAP {
         log.run(update(MeetingPatch { name: Some(n.to_string()), ..MeetingPatch::default() }));

@@ -1,5 +1,7 @@
 //! People come, publish, lose their connection and leave.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::model::{MeetingStatus, ParticipantStatus, PublishedTrack, Source};
 
@@ -21,7 +23,7 @@ fn the_creator_is_host_and_their_join_starts_an_instant_meeting() {
     let mut log = Log::with_node();
     let mut instant = new_meeting(1);
     instant.meeting_type = MeetingType::Instant;
-    log.run(Command::CreateMeeting(Box::new(instant)));
+    log.run(Command::CreateMeeting(Arc::new(instant)));
     log.run(join(1, 1, Some("bob"), Role::Attendee));
     assert_eq!(log.state.meeting(meeting(1)).expect("known").status, MeetingStatus::Scheduled);
     let joined = log.run(join(1, 2, Some("ada"), Role::Attendee));
@@ -45,7 +47,7 @@ fn a_full_meeting_takes_nobody_more_but_a_new_session_of_someone_inside() {
 #[test]
 fn a_session_opens_only_in_a_live_meeting_for_a_known_participant() {
     let mut log = Log::with_node();
-    log.run(Command::CreateMeeting(Box::new(new_meeting(1))));
+    log.run(Command::CreateMeeting(Arc::new(new_meeting(1))));
     log.run(join(1, 1, None, Role::Attendee));
     assert_eq!(log.open(1, 1), refused(Rejection::MeetingNotLive));
     log.run(Command::StartMeeting { meeting: meeting(1) });
@@ -98,7 +100,7 @@ fn a_source_that_the_meeting_forbids_is_refused() {
     let mut log = Log::with_node();
     let mut silent = new_meeting(1);
     silent.features.screen_sharing_enabled = false;
-    log.run(Command::CreateMeeting(Box::new(silent)));
+    log.run(Command::CreateMeeting(Arc::new(silent)));
     log.run(Command::StartMeeting { meeting: meeting(1) });
     log.run(join(1, 1, None, Role::Attendee));
     log.open(1, 1);

@@ -1,6 +1,7 @@
 //! Any sequence of commands keeps the invariants, two replicas that apply it are equal, and so is what its rows hold.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -51,12 +52,12 @@ fn meeting_command() -> impl Strategy<Value = Command> {
             let mut new = new_meeting(n);
             new.max_participants = max;
             new.meeting_type = if instant { MeetingType::Instant } else { MeetingType::Scheduled };
-            Command::CreateMeeting(Box::new(new))
+            Command::CreateMeeting(Arc::new(new))
         }),
         (0..3_u128, any::<bool>(), any::<bool>(), prop::option::of(0..4_u32)).prop_map(|(n, video, audio, max)| {
             let features = Features { video_enabled: video, audio_enabled: audio, ..Features::default() };
             let patch = MeetingPatch { features: Some(features), max_participants: max, ..MeetingPatch::default() };
-            Command::UpdateMeeting { meeting: meeting(n), patch: Box::new(patch) }
+            Command::UpdateMeeting { meeting: meeting(n), patch: Arc::new(patch) }
         }),
         (0..3_u128).prop_map(|n| Command::DeleteMeeting { meeting: meeting(n) }),
         (0..3_u128).prop_map(|n| Command::StartMeeting { meeting: meeting(n) }),

@@ -1,5 +1,7 @@
 //! A proposal that is sent twice is carried out once.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::state::REPEATS_CAP;
 
@@ -22,7 +24,7 @@ fn a_repeat_gets_the_first_outcome() {
 fn a_repeat_names_the_entry_that_took_effect() {
     let mut log = Log::with_node();
     let epoch = log.epoch(1);
-    let create = Command::CreateMeeting(Box::new(new_meeting(1)));
+    let create = Command::CreateMeeting(Arc::new(new_meeting(1)));
     let made = log.run_as(id(epoch, 40), create.clone());
     let first = log.state.outcome(id(epoch, 40), made);
     assert_eq!(first.revision, log.state.revision());
@@ -45,7 +47,7 @@ fn a_proposal_of_an_older_epoch_is_refused() {
     let mut log = Log::with_node();
     let old = log.epoch(1);
     log.run(register(1));
-    let create = Command::CreateMeeting(Box::new(new_meeting(1)));
+    let create = Command::CreateMeeting(Arc::new(new_meeting(1)));
     assert_eq!(log.run_as(id(old, 1), create), refused(Rejection::ProposalExpired));
     assert_eq!(log.state.meetings().count(), 0);
 }
