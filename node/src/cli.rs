@@ -2,6 +2,7 @@
 
 mod cluster;
 mod dev;
+mod load;
 mod node;
 mod token;
 
@@ -28,6 +29,8 @@ enum Subcommands {
     Token(token::Token),
     /// Looks at the cluster through the node on this machine.
     Cluster(cluster::Cluster),
+    /// Puts participants on a cluster and says whether it keeps them well.
+    Load(load::Load),
 }
 
 /// Runs a command to its end.
@@ -38,6 +41,11 @@ pub fn run(cli: Cli) -> ExitCode {
         Subcommands::Node(node) => node.run(),
         Subcommands::Token(token) => token.run(),
         Subcommands::Cluster(cluster) => cluster.run(),
+        Subcommands::Load(load) => match load.run() {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -198,7 +198,7 @@ async fn wrong_certificate(cluster: &Cluster) -> Result<()> {
 
 /// The longest time that `viewer` saw no new frame, over `frames` more of them.
 async fn longest_gap(viewer: &Participant, publisher: u64, frames: u64) -> Result<Duration> {
-    viewer.restart_gaps().await;
+    viewer.measure().await;
     let seen = viewer.report().await.frames_from(publisher, SlotKind::Video);
     let more = |report: &Report| report.frames_from(publisher, SlotKind::Video) >= seen + frames;
     Ok(viewer.wait_for(more, DEADLINE).await.context("frames flow")?.longest_gap(SlotKind::Video))
@@ -214,7 +214,7 @@ async fn abuse_is_answered_and_the_call_goes_on() -> Result<()> {
     let undisturbed = longest_gap(&bob, ada.publisher(), 150).await?;
     let pid = cluster.node(1).pid()?;
 
-    bob.restart_gaps().await;
+    bob.measure().await;
     rest_abuse(&cluster, &meeting).await.context("REST")?;
     join_abuse(&cluster, &meeting).await.context("joins")?;
     signalling_abuse(&cluster, &meeting).await.context("signalling")?;

@@ -17,7 +17,7 @@ const FRAMES: u64 = 150;
 async fn longest_gap(pair: &[Participant; 2]) -> Result<Duration> {
     let mut longest = Duration::ZERO;
     for person in pair {
-        person.restart_gaps().await;
+        person.measure().await;
     }
     let (_, one) = tokio::try_join!(frames(&pair[0], &pair[1]), frames(&pair[1], &pair[0]))?;
     longest = longest.max(one);

@@ -1,6 +1,6 @@
 //! A headless participant: joins a meeting as a browser would, with synthetic media, and says what it really got.
 //!
-//! For tests and for `plenary load`. It knows a node only from outside: REST, signalling ([`plenary_protocol`]) and
+//! For tests and for `plenary load` ([`load`]). It knows a node only from outside: REST, signalling ([`plenary_protocol`]) and
 //! media.
 //!
 //! ```text
@@ -16,6 +16,8 @@
 
 mod clock;
 mod driver;
+mod histogram;
+pub mod load;
 mod marker;
 mod options;
 mod participant;
@@ -29,6 +31,7 @@ mod source;
 #[cfg(test)]
 mod echo;
 
+pub use histogram::Histogram;
 pub use options::Options;
 pub use participant::{JoinError, Participant, WaitError};
 pub use peer::{Command, Input, Output, Peer, PeerError, PeerOptions};

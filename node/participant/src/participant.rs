@@ -195,9 +195,9 @@ impl Participant {
         self.command(Command::Request(request)).await;
     }
 
-    /// Measures gaps anew from now on.
-    pub async fn restart_gaps(&self) {
-        self.command(Command::RestartGaps).await;
+    /// Measures gaps, freezes and delays anew from now on.
+    pub async fn measure(&self) {
+        self.command(Command::Measure).await;
     }
 
     /// Leaves: tells the node, closes the media connection. Returns the last report.

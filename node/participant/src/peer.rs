@@ -106,8 +106,8 @@ pub enum Command {
     SetSpeech(Speech),
     /// Sends a request as it is; an error answer appears in the report.
     Request(Request),
-    /// Measures gaps anew.
-    RestartGaps,
+    /// Measures gaps, freezes and delays anew.
+    Measure,
     /// Leaves: says so, then ends when the node has answered.
     Leave,
 }
@@ -258,9 +258,9 @@ impl Peer {
             Command::SetInterest(interest) => self.request(Asked::Other, Request::Interest(interest)),
             Command::SetSpeech(speech) => self.set_speech(speech),
             Command::Request(request) => self.request(Asked::Other, request),
-            Command::RestartGaps => {
+            Command::Measure => {
                 let now = self.now;
-                self.receivers.iter_mut().for_each(|receiver| receiver.restart_gaps(now));
+                self.receivers.iter_mut().for_each(|receiver| receiver.measure(now));
             }
             Command::Leave => self.request(Asked::Leave, Request::Leave),
         }

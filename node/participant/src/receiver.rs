@@ -4,6 +4,7 @@
 //! what the slot is supposed to show: [`crate::SlotReport::mislabelled`] compares the two.
 
 mod frames;
+mod freezes;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 use plenary_protocol::{SlotAnnouncement, SourceName};
 
 use self::frames::{Completed, Frames};
+use self::freezes::Freezes;
+use crate::histogram::Histogram;
 use crate::marker::{Marker, Unreadable};
 use crate::report::{Segment, SenderReport, SlotKind, SlotReport, SlotStats, is_before};
 use crate::source::{Epoch, parse_vp8};
@@ -50,8 +53,7 @@ pub(crate) struct Receiver {
     latest: Option<Latest>,
     gap_since: Option<Instant>,
     longest_gap: Duration,
-    delay_sum: i64,
-    delays: i64,
+    freezes: Freezes,
 }
 
 /// Sequence numbers seen.
@@ -95,8 +97,7 @@ impl Receiver {
             latest: None,
             gap_since: None,
             longest_gap: Duration::ZERO,
-            delay_sum: 0,
-            delays: 0,
+            freezes: Freezes::default(),
         }
     }
 
@@ -121,10 +122,12 @@ impl Receiver {
         keep(&mut self.sender_reports, report);
     }
 
-    /// Measures gaps anew from `now` on.
-    pub(crate) fn restart_gaps(&mut self, now: Instant) {
+    /// Measures gaps, freezes and delays anew from `now` on.
+    pub(crate) fn measure(&mut self, now: Instant) {
         self.longest_gap = Duration::ZERO;
         self.gap_since = self.gap_since.map(|_| now);
+        (self.stats.freezes, self.stats.frozen) = (0, Duration::ZERO);
+        self.stats.delays = Histogram::default();
     }
 
     pub(crate) fn handle_packet(&mut self, now: Instant, arrival: Arrival<'_>) {
@@ -160,7 +163,7 @@ impl Receiver {
 
     pub(crate) fn report(&self, now: Instant) -> SlotReport {
         let current = self.gap_since.map(|since| now.saturating_duration_since(since));
-        let mean = (self.delays > 0).then(|| self.delay_sum / self.delays.max(1));
+        let standing = self.standing(current);
         SlotReport {
             mid: self.mid.clone(),
             kind: self.kind,
@@ -170,10 +173,17 @@ impl Receiver {
             stats: SlotStats {
                 longest_gap: self.longest_gap.max(current.unwrap_or_default()),
                 current_gap: current,
-                mean_delay_us: mean,
+                freezes: self.stats.freezes + u64::from(standing.is_some()),
+                frozen: self.stats.frozen + standing.unwrap_or_default(),
                 ..self.stats.clone()
             },
         }
+    }
+
+    /// For how long the picture has been standing still that the slot is to show now, if that is too long already.
+    fn standing(&self, current: Option<Duration>) -> Option<Duration> {
+        let shows = self.announcements.back().is_some_and(|last| last.participant.is_some());
+        current.filter(|gap| shows && self.kind == SlotKind::Video && self.freezes.is_one(*gap))
     }
 
     fn order(&mut self, sequence: u64) -> Order {
@@ -243,11 +253,8 @@ impl Receiver {
     }
 
     fn measure_delay(&mut self, now: Instant, marker: &Marker) {
-        let delay = micros(self.epoch.unix(now)) - micros(marker.captured);
-        self.stats.least_delay_us = Some(self.stats.least_delay_us.map_or(delay, |least| least.min(delay)));
-        self.stats.most_delay_us = Some(self.stats.most_delay_us.map_or(delay, |most| most.max(delay)));
-        self.delay_sum = self.delay_sum.saturating_add(delay);
-        self.delays += 1;
+        // Of another machine with a clock ahead of ours it may be less than nothing.
+        self.stats.delays.record(self.epoch.unix(now).saturating_sub(marker.captured));
     }
 
     fn assemble(&mut self, now: Instant, rtp_time: u32, marker: &Marker, dimensions: Option<(u16, u16)>) {
@@ -273,6 +280,12 @@ impl Receiver {
             let since = self.gap_since.replace(now);
             let gap = since.map(|since| now.saturating_duration_since(since));
             self.longest_gap = self.longest_gap.max(gap.unwrap_or_default());
+            if let (Some(gap), SlotKind::Video) = (gap, self.kind)
+                && self.freezes.ends_one(gap)
+            {
+                self.stats.freezes += 1;
+                self.stats.frozen += gap;
+            }
         }
     }
 }
@@ -283,10 +296,6 @@ fn keep<T>(queue: &mut VecDeque<T>, entry: T) {
         queue.pop_front();
     }
     queue.push_back(entry);
-}
-
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use plenary_protocol::{Close, Joined, MeetingState, Member, ProtocolError, SlotAnnouncement, SourceName};
 use serde::{Deserialize, Serialize};
 
+use crate::histogram::Histogram;
+
 /// What a participant did and what it really received, up to now.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
@@ -164,7 +166,7 @@ pub struct SenderReport {
     pub rtp: u32,
 }
 
-/// Counters of a slot. All are cumulative but the gaps, which [`crate::Command::RestartGaps`] sets back.
+/// Counters of a slot. All are cumulative but gaps, freezes and delays, which [`crate::Command::Measure`] sets back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SlotStats {
     /// RTP packets with a payload.
@@ -203,12 +205,13 @@ pub struct SlotStats {
     pub longest_gap: Duration,
     /// Time since the latest usable frame.
     pub current_gap: Option<Duration>,
-    /// Shortest time from capture to arrival, in microseconds. The delays mean something only on one machine.
-    pub least_delay_us: Option<i64>,
-    /// Longest time from capture to arrival, in microseconds.
-    pub most_delay_us: Option<i64>,
-    /// Mean time from capture to arrival, in microseconds.
-    pub mean_delay_us: Option<i64>,
+    /// Pictures that stood still for too long: for three times the mean of the last 30 distances between usable frames,
+    /// and 150 ms above it (`freezeCount` of webrtc-stats).
+    pub freezes: u64,
+    /// How long they stood still, altogether.
+    pub frozen: Duration,
+    /// Times from capture to arrival, packet by packet. They mean something on one machine, or with equal clocks.
+    pub delays: Histogram,
     /// RFC 6464 level of the latest packet, in -dBov.
     pub level: Option<i8>,
     /// Packets whose level says voice.

@@ -1,5 +1,6 @@
 //! The REST half of joining: `POST /api/meeting/:id/join`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::options::Options;
@@ -32,9 +33,9 @@ pub enum RestError {
     /// The host has to let the participant in first.
     #[error("waiting to be let in")]
     Waiting,
-    /// Answered with success and without a token.
-    #[error("a successful answer without an access token")]
-    NoToken,
+    /// Answered with success and without what was asked for.
+    #[error("a successful answer without `{0}`")]
+    Lacks(&'static str),
 }
 
 #[derive(Serialize)]
@@ -63,6 +64,11 @@ struct Capabilities {
 #[serde(default)]
 struct Answer {
     data: Data,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
     code: String,
     message: String,
 }
@@ -98,26 +104,42 @@ impl Ticket {
         if let Some(token) = &options.user_token {
             request = request.bearer_auth(token);
         }
-        let response = request.send().await.map_err(RestError::Unreachable)?;
-        let status = response.status();
-        let text = response.text().await.map_err(RestError::Unreachable)?;
-        Self::read(status.as_u16(), &text)
+        let (status, text) = send(request).await?;
+        Self::read(status, &text)
     }
 
     fn read(status: u16, text: &str) -> Result<Self, RestError> {
-        let answer = serde_json::from_str::<Answer>(text).unwrap_or_default();
-        if !(200..300).contains(&status) {
-            let message = if answer.message.is_empty() { text.to_owned() } else { answer.message };
-            return Err(RestError::Refused { status, code: answer.code, message });
-        }
+        let answer: Answer = success(status, text)?;
         if answer.data.status == "waiting" {
             return Err(RestError::Waiting);
         }
         if answer.data.access_token.is_empty() {
-            return Err(RestError::NoToken);
+            return Err(RestError::Lacks("access_token"));
         }
         Ok(Self { token: answer.data.access_token, participant: answer.data.participant_id })
     }
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<(u16, String), RestError> {
+    let response = request.send().await.map_err(RestError::Unreachable)?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await.map_err(RestError::Unreachable)?))
+}
+
+/// The body of a successful answer.
+fn success<T: Default + DeserializeOwned>(status: u16, text: &str) -> Result<T, RestError> {
+    if (200..300).contains(&status) {
+        return Ok(serde_json::from_str(text).unwrap_or_default());
+    }
+    let Refusal { code, message } = serde_json::from_str(text).unwrap_or_default();
+    let message = if message.is_empty() { text.to_owned() } else { message };
+    Err(RestError::Refused { status, code, message })
+}
+
+/// Sends a request; the body of its successful answer.
+pub(crate) async fn answer_of(request: reqwest::RequestBuilder) -> Result<serde_json::Value, RestError> {
+    let (status, text) = send(request).await?;
+    success(status, &text)
 }
 
 #[cfg(test)]
@@ -131,7 +153,7 @@ mod tests {
         assert_eq!((ticket.token.as_str(), ticket.participant.as_str()), ("jwt", "p1"));
         let waiting = r#"{"success":true,"data":{"access_token":"lobby","status":"waiting"}}"#;
         assert!(matches!(Ticket::read(200, waiting), Err(RestError::Waiting)));
-        assert!(matches!(Ticket::read(200, r#"{"data":{}}"#), Err(RestError::NoToken)));
+        assert!(matches!(Ticket::read(200, r#"{"data":{}}"#), Err(RestError::Lacks("access_token"))));
         let full = r#"{"success":false,"code":"MEETING_FULL","message":"full"}"#;
         let refused = Ticket::read(409, full).unwrap_err().to_string();
         assert_eq!(refused, "refused with status 409, code MEETING_FULL: full");

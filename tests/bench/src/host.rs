@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::clock::now;
-use crate::histogram::Histogram;
+use plenary_participant::Histogram;
 
 /// Appends that the disk is asked for.
 const SYNCS: usize = 200;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::clock::now;
-use crate::histogram::Histogram;
+use plenary_participant::Histogram;
 
 /// How long calls under way at the end may take before the run counts as failed.
 const GRACE: Duration = Duration::from_secs(20);

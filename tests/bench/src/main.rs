@@ -13,7 +13,6 @@ mod clock;
 mod directory;
 mod etcd;
 mod grpc;
-mod histogram;
 mod host;
 mod http;
 mod inside;

@@ -18,7 +18,8 @@ export const COLOURS = {
 
 /**
  * Opens a page at `origin` that holds one publisher for each of `names` (keys of COLOURS), joined to `meeting`.
- * `talk(names)` makes exactly these talk; `ids` has their participant ids.
+ * `talk(names)` makes exactly these talk; `ids` has their participant ids; `stalls()` tells when a picture was not drawn
+ * though it was time.
  */
 export async function crowd(browser, origin, meeting, names) {
   const page = await (await browser.newContext()).newPage();
@@ -31,6 +32,7 @@ export async function crowd(browser, origin, meeting, names) {
   return {
     ids: Object.fromEntries(names.map((name, index) => [name, ids[index]])),
     talk: (talkers) => page.evaluate((talkers) => window.crowd.talk(talkers), talkers),
+    stalls: () => page.evaluate(() => window.crowd.stalls),
     close: () => page.context().close(),
   };
 }
@@ -40,6 +42,7 @@ function install() {
   const WIDTH = 192;
   const HEIGHT = 108;
   const gains = new Map();
+  const stalls = [];
   const audio = new AudioContext();
 
   /** One colour, with a mark that moves so that no two frames are alike. */
@@ -47,7 +50,11 @@ function install() {
     const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT });
     const paint = canvas.getContext('2d');
     let frame = 0;
+    let drawn = performance.now();
     setInterval(() => {
+      const now = performance.now();
+      if (now - drawn > 60) stalls.push({ from: performance.timeOrigin + drawn, to: performance.timeOrigin + now });
+      drawn = now;
       paint.fillStyle = `rgb(${red} ${green} ${blue})`;
       paint.fillRect(0, 0, WIDTH, HEIGHT);
       paint.fillStyle = '#000';
@@ -126,5 +133,5 @@ function install() {
     for (const [name, gain] of gains) gain.gain.setTargetAtTime(talkers.includes(name) ? 0.3 : 0, audio.currentTime, 0.01);
   }
 
-  window.crowd = { enter, talk };
+  window.crowd = { enter, talk, stalls };
 }

@@ -4,6 +4,8 @@
 export function watch(page, colours) {
   return page.evaluate((colours) => {
     const seen = { frames: 0, wrong: [], gaps: {}, changes: 0 };
+    /** As a time that all pages of a machine share. */
+    const at = (time) => performance.timeOrigin + time;
     const paint = new OffscreenCanvas(48, 27).getContext('2d', { willReadFrequently: true });
 
     const nearest = ([red, green, blue]) => {
@@ -39,7 +41,7 @@ export function watch(page, colours) {
           // The mark of a publisher moves with each frame.
           const mark = paint.getImageData(0, 25, 48, 1).data.join();
           if (mark !== last) {
-            if (before !== undefined) (seen.gaps[mid] ??= []).push(now - before);
+            if (before !== undefined) (seen.gaps[mid] ??= []).push({ from: at(before), to: at(now) });
             before = now;
           }
           last = mark;

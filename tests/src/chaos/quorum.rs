@@ -175,7 +175,7 @@ async fn flows(people: &[Participant]) -> Result<()> {
 /// The longest gaps of pictures and of sound that anyone has while something is done.
 async fn gaps<T>(people: &[Participant], meanwhile: impl Future<Output = T>) -> ([Duration; 2], T) {
     for person in people {
-        person.restart_gaps().await;
+        person.measure().await;
     }
     let done = meanwhile.await;
     let mut longest = [Duration::ZERO; 2];

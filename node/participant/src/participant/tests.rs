@@ -124,7 +124,7 @@ async fn media_flows_over_real_sockets() {
     assert!(report.connected && report.ended.is_none());
     assert!(report.network.received > 0 && report.published_rtp_bytes() > 0);
 
-    ada.restart_gaps().await;
+    ada.measure().await;
     ada.set_muted(SourceName::Camera, true).await;
     let muted = |report: &Report| report.published[&SourceName::Camera].muted;
     ada.wait_for(muted, DEADLINE).await.unwrap();

@@ -52,7 +52,8 @@ fn without_loss_every_frame_is_usable() {
     assert_eq!((stats.frames, stats.usable_frames, stats.keyframes), (90, 90, 1));
     assert_eq!(stats.packets, sent.len() as u64);
     assert_eq!((stats.missing_packets, stats.timestamp_faults, stats.hash_mismatches), (0, 0, 0));
-    assert_eq!((stats.least_delay_us, stats.most_delay_us), (Some(12_000), Some(12_000)));
+    let delays = [0, 1000].map(|part| stats.delays.per_mille(part).as_millis());
+    assert_eq!(delays, [12, 12]);
     assert!((33..=34).contains(&stats.longest_gap.as_millis()), "{:?}", stats.longest_gap);
     assert_eq!(stats.dimensions, Some((640, 360)));
 }

@@ -1,4 +1,4 @@
-//! How often each latency was seen, at a resolution of less than one percent.
+//! How often each length of time was seen, at a resolution of less than one percent.
 //!
 //! Values below 128 ns have a bucket each; above, every power of two has 128 buckets of equal width.
 
@@ -11,34 +11,36 @@ const WIDTH: u64 = 128;
 /// Its binary logarithm.
 const BITS: u32 = 7;
 
-/// Counts of latencies; written as pairs of bucket and count.
+/// Counts of lengths of time; written as pairs of bucket and count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(usize, u64)>", into = "Vec<(usize, u64)>")]
-pub(crate) struct Histogram {
+pub struct Histogram {
     counts: Vec<u64>,
     total: u64,
 }
 
 impl Histogram {
-    /// Counts one latency.
-    pub(crate) fn record(&mut self, latency: Duration) {
-        self.add(bucket(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX)), 1);
+    /// Counts one.
+    pub fn record(&mut self, time: Duration) {
+        self.add(bucket(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)), 1);
     }
 
     /// Counts everything that `other` counted.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         for (bucket, count) in other.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             self.add(bucket, *count);
         }
     }
 
     /// How many were counted.
-    pub(crate) const fn total(&self) -> u64 {
+    #[must_use]
+    pub const fn total(&self) -> u64 {
         self.total
     }
 
-    /// The latency that `part` of 1000 counted ones do not exceed; zero when none was counted.
-    pub(crate) fn per_mille(&self, part: u64) -> Duration {
+    /// The time that `part` of 1000 counted ones do not exceed; zero when none was counted.
+    #[must_use]
+    pub fn per_mille(&self, part: u64) -> Duration {
         let rank = (self.total * part).div_ceil(1000).max(1);
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {

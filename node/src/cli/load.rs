@@ -1,0 +1,237 @@
+//! `plenary load`: puts participants on a cluster and says whether it keeps them well.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use plenary_participant::Video;
+use plenary_participant::load::{Limit, Limits, Person, Plan, Spread, Summary};
+use serde::Serialize;
+
+use super::say;
+
+/// Files a person holds open: sockets for signalling and for media, with some to spare.
+const FILES_EACH: u64 = 4;
+
+/// Puts participants with synthetic sound and pictures on a cluster and says whether it keeps them well: prints PASS, or
+/// FAIL with every limit that was exceeded, and exits with 1 then. It makes meetings of its own and removes them.
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    /// Where nodes serve HTTP, for example http://127.0.0.1:4500; people go to them in turn.
+    #[arg(long, required = true, value_delimiter = ',')]
+    url: Vec<String>,
+    /// The user who makes the meetings (`plenary token user`); not needed where guest users are allowed.
+    #[arg(long, env = "PLENARY_USER_TOKEN", hide_env_values = true)]
+    user_token: Option<String>,
+    /// Meetings.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    rooms: u16,
+    /// People with microphone and camera in each.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    publishers: u16,
+    /// People who only watch in each.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    subscribers: u16,
+    /// People who begin to join each second.
+    #[arg(long, default_value_t = 10.0)]
+    joins_per_second: f64,
+    /// Seconds that all stay once everyone is there.
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Kilobits a second of each picture.
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(50..=20_000))]
+    kbps: u32,
+    /// Pictures that each person sees at most.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pictures: u16,
+    /// Seconds that a join, and then the first media, may take.
+    #[arg(long, default_value_t = 10)]
+    patience: u64,
+    #[command(flatten)]
+    limits: Most,
+    /// Writes all figures, person by person, to this file as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Prints a line for each person, not only for the worst few.
+    #[arg(long)]
+    each: bool,
+}
+
+/// What must not be exceeded.
+#[derive(Debug, Args)]
+struct Most {
+    /// FAIL when more people did not get in, or did not stay.
+    #[arg(long, default_value_t = 0)]
+    max_failed: usize,
+    /// FAIL when the 95th percentile of the times from the first request to the answered offer is above this.
+    #[arg(long)]
+    max_join_ms: Option<u64>,
+    /// FAIL when the 95th percentile of the times from the first request to the first whole picture is above this.
+    #[arg(long)]
+    max_first_picture_ms: Option<u64>,
+    /// FAIL when someone lost more of their packets.
+    #[arg(long, default_value_t = 1.0)]
+    max_loss_percent: f64,
+    /// FAIL when the 95th percentile of someone's delays, from capture to arrival, is above this. Needs equal clocks.
+    #[arg(long)]
+    max_delay_ms: Option<u64>,
+    /// FAIL when someone's pictures stood still for more of the time.
+    #[arg(long, default_value_t = 1.0)]
+    max_frozen_percent: f64,
+}
+
+/// What goes to the JSON file.
+#[derive(Serialize)]
+struct Document<'d> {
+    passed: bool,
+    exceeded: &'d [Limit],
+    #[serde(flatten)]
+    summary: &'d Summary,
+}
+
+impl Most {
+    /// Only of what there is: nobody who publishes alone receives anything.
+    fn limits(&self, receives: bool) -> Limits {
+        let time = |millis: Option<u64>| millis.map(Duration::from_millis);
+        Limits {
+            failed: Some(self.max_failed),
+            join_p95: time(self.max_join_ms),
+            first_picture_p95: time(self.max_first_picture_ms),
+            loss_percent: receives.then_some(self.max_loss_percent),
+            delay_p95: time(self.max_delay_ms),
+            frozen_percent: receives.then_some(self.max_frozen_percent),
+        }
+    }
+}
+
+impl Load {
+    /// Whether the cluster passed.
+    pub(super) fn run(self) -> anyhow::Result<bool> {
+        let plan = self.plan()?;
+        crate::prepare_process();
+        allow_files(FILES_EACH * plan.people() as u64);
+        let tell = |line: String| {
+            // Progress is for people; what is read by programs comes on standard output.
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("plenary load: {line}\n"));
+        };
+        let summary = super::runtime()?.block_on(async {
+            let stop = async {
+                // Without a handler nothing stops it early.
+                if tokio::signal::ctrl_c().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            plan.run(stop, tell).await
+        })?;
+        let receives = plan.publishers + plan.subscribers > 1 && plan.publishers > 0 && plan.pictures > 0;
+        let exceeded = self.limits.limits(receives).exceeded(&summary);
+        say(&self.text(&summary, &exceeded)?)?;
+        if let Some(path) = &self.json {
+            let document = Document { passed: exceeded.is_empty(), exceeded: &exceeded, summary: &summary };
+            let text = serde_json::to_string_pretty(&document)?;
+            std::fs::write(path, text).with_context(|| format!("--json: {} can't be written", path.display()))?;
+        }
+        Ok(exceeded.is_empty())
+    }
+
+    fn plan(&self) -> anyhow::Result<Plan> {
+        ensure!(self.publishers + self.subscribers > 0, "--publishers, --subscribers: nobody is to join");
+        ensure!(
+            self.joins_per_second.is_finite() && (0.01..=10_000.0).contains(&self.joins_per_second),
+            "--joins-per-second: {} is not from 0.01 to 10000",
+            self.joins_per_second
+        );
+        for url in &self.url {
+            ensure!(url.starts_with("http://"), "--url: {url} does not begin with http://");
+        }
+        Ok(Plan {
+            nodes: self.url.clone(),
+            user_token: self.user_token.clone(),
+            rooms: self.rooms.into(),
+            publishers: self.publishers.into(),
+            subscribers: self.subscribers.into(),
+            joins_per_second: self.joins_per_second,
+            hold: Duration::from_secs(self.seconds),
+            video: Video { bitrate: self.kbps * 1000, ..Video::default() },
+            pictures: self.pictures,
+            deadline: Duration::from_secs(self.patience),
+        })
+    }
+
+    /// The figures as tables, and the verdict.
+    fn text(&self, summary: &Summary, exceeded: &[Limit]) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        let Summary { people, failed, packets, lost, faults, held_s, .. } = summary;
+        writeln!(
+            out,
+            "{people} people, {failed} failed; {held_s:.1} s, {packets} packets, {lost} lost, {faults} faulty\n"
+        )?;
+        writeln!(out, "| | p50 | p95 | p99 | max |\n|---|---:|---:|---:|---:|")?;
+        for (name, spread) in [
+            ("join, ms", summary.join_ms),
+            ("first picture, ms", summary.first_picture_ms),
+            ("delay of packets, ms", summary.delay_ms),
+            ("each one's delay p95, ms", summary.delay_p95_ms),
+            ("each one's loss, %", summary.loss_percent),
+            ("each one's time frozen, %", summary.frozen_percent),
+        ] {
+            let Spread { p50, p95, p99, max } = spread;
+            let [p50, p95, p99, max] = [p50, p95, p99, max].map(figure);
+            writeln!(out, "| {name} | {p50} | {p95} | {p99} | {max} |")?;
+        }
+        let shown = if self.each { summary.each.iter().collect() } else { worst(&summary.each) };
+        if !shown.is_empty() {
+            writeln!(out, "\n{}\n", if self.each { "everyone" } else { "the worst" })?;
+            writeln!(
+                out,
+                "| who | node | join ms | first picture ms | loss % | delay p50 / p95 / p99 ms | frozen ms | |"
+            )?;
+            writeln!(out, "|---|---|---:|---:|---:|---:|---:|---|")?;
+            shown.into_iter().try_for_each(|person| line(&mut out, person))?;
+        }
+        writeln!(out)?;
+        for Limit { name, words } in exceeded {
+            writeln!(out, "FAIL --{name}: {words}")?;
+        }
+        write!(out, "{}", if exceeded.is_empty() { "PASS" } else { "FAIL" })?;
+        Ok(out)
+    }
+}
+
+fn line(out: &mut String, person: &Person) -> std::fmt::Result {
+    let millis = |time: Option<Duration>| figure(time.map(|time| time.as_secs_f64() * 1000.0));
+    let [p50, p95, p99] = [500, 950, 990].map(|part| figure(person.delay_ms(part)));
+    let (join, first) = (millis(person.join), millis(person.first_picture));
+    let (loss, frozen) = (figure(person.loss_percent), millis(Some(person.frozen)));
+    let failure = person.failure.as_deref().unwrap_or_default();
+    let Person { name, node, .. } = person;
+    writeln!(out, "| {name} | {node} | {join} | {first} | {loss} | {p50} / {p95} / {p99} | {frozen} | {failure} |")
+}
+
+/// Those who failed, and the few who had the worst of it.
+fn worst(each: &[Person]) -> Vec<&Person> {
+    const SHOWN: usize = 5;
+    let mut people: Vec<&Person> = each.iter().collect();
+    people.sort_by_key(|person| std::cmp::Reverse((person.failure.is_some(), person.frozen, person.lost)));
+    people.retain(|person| person.failure.is_some() || !person.frozen.is_zero() || person.lost > 0);
+    people.truncate(SHOWN);
+    people
+}
+
+fn figure(number: Option<f64>) -> String {
+    number.map_or_else(|| "-".to_owned(), |number| format!("{number:.2}"))
+}
+
+/// Has the process open so many files more, as far as it may; who meets the limit is told by the failed joins.
+fn allow_files(more: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let (Some(current), maximum) = (limit.current, limit.maximum) else { return };
+    let wanted = current + more;
+    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
+        tracing::debug!(%error, "the limit of open files stays");
+    }
+}

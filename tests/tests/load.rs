@@ -1,0 +1,79 @@
+//! `plenary load` against three nodes: its figures, its limits, and nothing left behind.
+
+use std::process::{Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use plenary_tests::{Cluster, plenary, say};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Runs it on all nodes of a cluster as the user of `token`.
+async fn load(cluster: &Cluster, token: &str, arguments: &[&str]) -> Result<Output> {
+    let urls: Vec<String> = (1..=cluster.nodes().len()).map(|number| cluster.base_url(number)).collect();
+    let mut command = Command::new(plenary()?);
+    command.args(["load", "--url", &urls.join(","), "--patience", "20"]).args(arguments);
+    command.env("PLENARY_USER_TOKEN", token).stdin(Stdio::null()).kill_on_drop(true);
+    command.output().await.context("plenary load runs")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_passes_what_is_kept_well_and_fails_what_exceeds_a_limit() -> Result<()> {
+    let cluster = Cluster::start(3).await?;
+    let token = cluster.user_token("operator").await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("figures.json");
+    let json = file.to_str().context("a path")?;
+
+    let people = ["--rooms", "2", "--publishers", "3", "--subscribers", "1", "--kbps", "100"];
+    let generous = ["--seconds", "4", "--joins-per-second", "5", "--max-frozen-percent", "20", "--json", json];
+    let output = load(&cluster, &token, &[&people[..], &generous[..]].concat()).await?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    say(&text);
+    ensure!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().last(), Some("PASS"));
+
+    let figures: Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    let each = figures["each"].as_array().context("each")?;
+    assert_eq!((&figures["people"], &figures["failed"], each.len()), (&8.into(), &0.into(), 8));
+    for percentile in ["p50", "p95", "p99"] {
+        let join = figures["join_ms"][percentile].as_f64().context("join")?;
+        let picture = figures["first_picture_ms"][percentile].as_f64().context("first picture")?;
+        assert!(0.0 < join && join <= picture, "{join} {picture}");
+        assert!(figures["delay_ms"][percentile].as_f64().context("delay")? > 0.0);
+    }
+    for person in each {
+        // Three seconds of two or three pictures and as many voices are some hundreds of packets.
+        assert!(person["packets"].as_u64() > Some(300), "{person}");
+        assert!(person["loss_percent"].is_number() && person["delay_ms"]["p95"].is_number(), "{person}");
+        assert_eq!((&person["faults"], &person["failure"]), (&0.into(), &Value::Null), "{person}");
+    }
+    let nodes: std::collections::BTreeSet<_> = each.iter().map(|person| person["node"].to_string()).collect();
+    assert_eq!(nodes.len(), 3, "people are on every node");
+
+    // Nobody joins within a millisecond, and a room has room for its own people only.
+    let output = load(&cluster, &token, &["--publishers", "2", "--seconds", "1", "--max-join-ms", "1"]).await?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL --max-join-ms: ") && text.ends_with("FAIL\n"), "{text}");
+    say(text.lines().find(|line| line.starts_with("FAIL --")).unwrap_or_default());
+
+    let meetings = cluster.host(1)?.get("/api/meeting").await?.success()?;
+    assert_eq!(meetings["data"], Value::Array(Vec::new()), "its meetings are gone");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_what_it_lacks() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    for (token, arguments, words) in [
+        ("", &["--user-token", "wrong"][..], "INVALID_TOKEN"),
+        ("", &["--publishers", "0"][..], "--publishers, --subscribers: nobody is to join"),
+        ("", &["--joins-per-second", "0"][..], "--joins-per-second: 0 is not from"),
+    ] {
+        let output = load(&cluster, token, arguments).await?;
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && errors.contains(words), "{errors}");
+        assert!(output.stdout.is_empty(), "no verdict");
+    }
+    Ok(())
+}
