@@ -30,7 +30,7 @@ const SCREEN_MAX_BPS = 2_500_000;
  * one before it is covered is not late for it. Pictures have to be decoded and drawn yet when their time has come, which
  * takes longer than with sound.
  */
-const PLAYOUT_LEAD_MS: Record<SlotKind, number> = { audio: 80, video: 45 };
+const PLAYOUT_LEAD_MS: Record<SlotKind, number> = { audio: 80, video: 90 };
 
 interface Slot {
   kind: SlotKind;
