@@ -7,7 +7,8 @@
 //! <data>/wal/                the log and the vote: a write-ahead log in chunks (see [`wal`])
 //! <data>/mark                high-water mark: last log index and vote, two slots, each with a checksum
 //! <data>/raft.sled/          the applied state, one sled::Db
-//!   sm          0x00 "applied", 0x00 "member"; rows of the state (see `state::rows`); the sum of them all
+//!   sm          0x00 "applied", 0x00 "member"; rows of the state (see `state::rows`); the sum of them all; during a
+//!               write, how to take it back (see [`rows`])
 //!   meta        "installing"
 //! <data>/snapshots/<index>-<term>-<node>.snap      written, synced, renamed, folder synced
 //! ```
@@ -16,7 +17,7 @@
 //! **Invariant:** a log that is damaged, or shorter than the mark says, refuses to open. Damaged rows are dropped and had
 //! again from a snapshot and the log, or refused where these do not reach.
 //! **Invariant:** the rows on disk are never ahead of the log on disk.
-//! **Invariant:** no value is larger than 32 KiB; snapshots are plain files.
+//! **Invariant:** no value of the state is larger than 32 KiB; snapshots are plain files.
 
 mod behind;
 mod check;

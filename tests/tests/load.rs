@@ -3,8 +3,11 @@
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use plenary_tests::{Cluster, plenary, say};
+use plenary_tests::history::Promise;
+use plenary_tests::{Cluster, plenary, say, until};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 /// Runs it on all nodes of a cluster as the user of `token`.
@@ -57,8 +60,41 @@ async fn it_passes_what_is_kept_well_and_fails_what_exceeds_a_limit() -> Result<
     assert!(text.contains("FAIL --max-join-ms: ") && text.ends_with("FAIL\n"), "{text}");
     say(text.lines().find(|line| line.starts_with("FAIL --")).unwrap_or_default());
 
-    let meetings = cluster.host(1)?.get("/api/meeting").await?.success()?;
-    assert_eq!(meetings["data"], Value::Array(Vec::new()), "its meetings are gone");
+    assert_eq!(meetings(&cluster, &token).await?, 0, "its meetings are gone");
+    Ok(())
+}
+
+/// How many meetings the user of `token` has.
+async fn meetings(cluster: &Cluster, token: &str) -> Result<usize> {
+    let user = cluster.host(1)?.with_token(token);
+    let answer = user.read("/api/meeting", Promise::Linearizable).await?.success()?;
+    Ok(answer["data"].as_array().context("data")?.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_interrupted_removes_its_meetings() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    let token = cluster.user_token("operator").await?;
+    // While people join, and while they stay.
+    for (rate, moment) in [("0.1", "people join"), ("20", "have joined")] {
+        let mut command = Command::new(plenary()?);
+        command.args(["load", "--url", &cluster.base_url(1), "--seconds", "600", "--joins-per-second", rate]);
+        command.env("PLENARY_USER_TOKEN", &token).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().context("standard error")?).lines();
+        while let Some(line) = lines.next_line().await? {
+            if line.contains(moment) {
+                break;
+            }
+        }
+        until("its meeting is there", async || Ok((meetings(&cluster, &token).await? == 1).then_some(()))).await?;
+        let pid = Pid::from_raw(child.id().context("it runs")?.cast_signed()).context("a pid")?;
+        kill_process(pid, Signal::INT)?;
+        let output = child.wait_with_output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(matches!(text.lines().last(), Some("PASS" | "FAIL")), "{text}");
+        assert_eq!(meetings(&cluster, &token).await?, 0, "its meeting is gone");
+    }
     Ok(())
 }
 

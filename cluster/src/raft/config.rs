@@ -57,7 +57,7 @@ pub(crate) fn config() -> Result<Config, ConfigError> {
 }
 
 /// Whether a state of so many `records` (meetings, rooms and participants) is to be written down, so many `entries` after
-/// the last time. A snapshot holds all of them: one record is written again for each entry, however large the state.
+/// the last time. A snapshot holds all of them: up to 100,000 one record is written again for each entry.
 pub(super) fn snapshot_is_due(entries: u64, records: usize) -> bool {
     let fair = u64::try_from(records).unwrap_or(u64::MAX);
     entries >= fair.clamp(*SNAPSHOT_EVERY.start(), *SNAPSHOT_EVERY.end())

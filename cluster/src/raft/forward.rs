@@ -1,7 +1,7 @@
 //! Proposals on their way to the leader, together.
 //!
 //! ```text
-//! forward ─► bounded queue ─► all that waits, once no request is out or it fills one ─► leader ─► one answer each
+//! forward ─► bounded queue ─► all that waits, once no request is out, or it fills one, or has waited ─► leader
 //! ```
 //!
 //! Under load proposals gather while earlier ones are under way, so that a request, its encryption and its packets are
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::RpcError;
 use super::node::RaftNode;
-use super::runtime::{Instant, left_until, now, timeout_at};
+use super::runtime::{Instant, left_until, now, sleep_until, timeout_at};
 use super::wire::{Kind, ProposeReply, decode_reply, encode_request};
 use crate::model::NodeId;
 use crate::record::VALUE_MAX;
@@ -33,6 +33,9 @@ pub(super) const QUEUE: usize = 8192;
 /// Requests that are out at a time. Beyond the first only full ones leave: a proposal that waits for company costs less
 /// of every node's time than one that goes alone.
 const IN_FLIGHT: usize = 4;
+
+/// For how long a proposal waits for company: a request may be out to a node that never answers.
+const COMPANY: Duration = Duration::from_millis(50);
 
 /// Proposals in one request at most.
 const TOGETHER: usize = 64;
@@ -50,23 +53,37 @@ pub(super) struct Forward {
 pub(super) async fn run(node: Weak<RaftNode>, mut queue: mpsc::Receiver<Forward>) {
     let mut out: Vec<BoxFuture<'static, ()>> = Vec::new();
     let mut waiting = Vec::new();
+    // When the first of those that wait came, and whether that is long ago.
+    let (mut since, mut waited) = (now(), false);
     loop {
         let room = TOGETHER - waiting.len();
-        if (out.is_empty() && !waiting.is_empty()) || (out.len() < IN_FLIGHT && room == 0) {
+        if leave(out.len(), waiting.len(), waited) {
             let Some(node) = node.upgrade() else { return };
             for (leader, together) in addressed(waiting.drain(..), node.id, node.leader()) {
                 out.push(send(Arc::clone(&node), leader, together).boxed());
             }
+            waited = false;
             continue;
         }
         tokio::select! {
             biased;
             done = first(&mut out), if !out.is_empty() => drop(out.swap_remove(done)),
-            taken = queue.recv_many(&mut waiting, room), if room > 0 => if taken == 0 {
-                return;
-            },
+            taken = queue.recv_many(&mut waiting, room), if room > 0 => {
+                if taken == 0 {
+                    return;
+                }
+                if waiting.len() == taken {
+                    since = now();
+                }
+            }
+            () = sleep_until(since + COMPANY), if !waiting.is_empty() && !waited => waited = true,
         }
     }
+}
+
+/// Whether those that wait leave now: one alone when nothing is out, others once they are many or have waited.
+const fn leave(out: usize, waiting: usize, waited: bool) -> bool {
+    waiting > 0 && (out == 0 || (out < IN_FLIGHT && (waiting >= TOGETHER || waited)))
 }
 
 /// The place of one that is done. They are looked at in order, whichever was woken: a simulation has to come out the
@@ -161,6 +178,16 @@ mod tests {
 
     fn sequences(of: &[Forward]) -> Vec<u64> {
         of.iter().map(|forward| forward.proposal.id.sequence).collect()
+    }
+
+    #[test]
+    fn one_alone_leaves_at_once_and_others_in_company() {
+        assert!(leave(0, 1, false), "nothing is out");
+        assert!(!leave(1, 1, false) && !leave(1, TOGETHER - 1, false), "they wait for more");
+        assert!(leave(1, TOGETHER, false) && leave(IN_FLIGHT - 1, TOGETHER, false), "a request is full");
+        assert!(leave(1, 1, true), "it has waited");
+        assert!(!leave(IN_FLIGHT, TOGETHER, true), "enough is out");
+        assert!(!leave(0, 0, true), "there is nothing to send");
     }
 
     #[test]

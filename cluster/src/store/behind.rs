@@ -1,7 +1,7 @@
 //! Keeps the rows up to date behind the applied state's back.
 //!
 //! ```text
-//! apply ─► the newest state ─► thread `rows`: wait for a lull ► is the log durable that far? ► what differs, in one batch
+//! apply ─► the newest state ─► thread `rows`: wait for a lull ► is the log durable that far? ► what differs, at once
 //! ```
 //!
 //! Rows are a copy that can be had again from the newest snapshot and the log behind it, so nobody waits for them, and

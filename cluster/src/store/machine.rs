@@ -1,7 +1,7 @@
 //! The applied state: served from memory, kept in sled.
 //!
 //! `apply` works on a cheap clone of the state and lets readers see it; the rows follow on their own ([`super::behind`]),
-//! each time in one atomic batch together with the log id it reached. Nothing here is synced: after a crash sled is at
+//! each time as one atomic write together with the log id it reached. Nothing here is synced: after a crash sled is at
 //! some earlier point of its one log, and Raft applies the rest anew. So the rows are a copy that can be had again, from
 //! the newest snapshot and the log behind it.
 
@@ -176,7 +176,7 @@ impl StateMachine {
         let empty = State::default();
         let rows = state.changes_since(&empty).map(|change| change.map_err(StorageFault::from));
         let mut changes =
-            self.rows.from(&[]).map(|row| row.map(gone)).chain(rows).chain(heads.into_iter().map(Ok)).peekable();
+            self.rows.from(&[1]).map(|row| row.map(gone)).chain(rows).chain(heads.into_iter().map(Ok)).peekable();
         while changes.peek().is_some() {
             self.rows.write(&mut changes.by_ref().take(INSTALL_BATCH))?;
         }

@@ -38,8 +38,18 @@ const UNDO: &[u8] = b"\0\0undo";
 /// row and more.
 const PART: usize = if cfg!(test) { 16 } else { 512 };
 
-/// Bytes that it takes to take a part back, about.
-const UNDO_BYTES: usize = 24 * 1024;
+/// Bytes that it takes to take a part back at most, unless one row alone takes more. Ways back are neighbours, sled puts
+/// up to 16 of those on one page, and a page from [`BLOB`] on goes to a file of its own, which sled neither syncs nor
+/// removes.
+const UNDO_BYTES: usize = 6 * 1024;
+
+/// See [`UNDO_BYTES`].
+const BLOB: usize = 128 * 1024;
+
+/// What a row adds to its key and value in the way back.
+const UNDO_HEAD: usize = 8;
+
+const _: () = assert!(17 * UNDO_BYTES < BLOB);
 
 /// Changes on their way to the rows, made one at a time.
 pub(crate) type Changes<'c> = &'c mut dyn Iterator<Item = Result<Change, StorageFault>>;
@@ -52,7 +62,7 @@ pub(crate) trait Rows: std::fmt::Debug + Send + Sync + 'static {
     /// All rows whose key is not below `first`, in the order of their keys.
     fn from(&self, first: &[u8]) -> Box<dyn Iterator<Item = Result<Row, StorageFault>> + '_>;
 
-    /// Carries out all of `changes`, or none.
+    /// Carries out all of `changes`, or none: one that failed half-way is taken back at the next start.
     fn write(&self, changes: Changes<'_>) -> Result<(), StorageFault>;
 
     /// Fails once something that was written did not get to the disk: much is carried there after `write` has returned.
@@ -95,7 +105,7 @@ struct Part {
 
 impl Part {
     fn add(&mut self, Change { key, before, after }: Change) {
-        self.bytes += key.len() + before.as_ref().map_or(0, Vec::len);
+        self.bytes += undo_bytes(&key, before.as_ref());
         match after {
             Some(value) => self.batch.insert(key.as_slice(), value),
             None => self.batch.remove(key.as_slice()),
@@ -103,8 +113,9 @@ impl Part {
         self.before.push((key, before));
     }
 
-    fn is_full(&self) -> bool {
-        self.before.len() >= PART || self.bytes >= UNDO_BYTES
+    fn takes(&self, Change { key, before, .. }: &Change) -> bool {
+        let fits = self.bytes + undo_bytes(key, before.as_ref()) <= UNDO_BYTES;
+        self.before.is_empty() || (self.before.len() < PART && fits)
     }
 
     /// The batch, with the way back.
@@ -112,6 +123,10 @@ impl Part {
         self.batch.insert(undo_key(number), encode(&self.before)?);
         Ok(self.batch)
     }
+}
+
+fn undo_bytes(key: &[u8], before: Option<&Vec<u8>>) -> usize {
+    UNDO_HEAD + key.len() + before.map_or(0, Vec::len)
 }
 
 fn undo_key(number: u32) -> Vec<u8> {
@@ -198,7 +213,8 @@ impl Rows for SledRows {
     }
 
     fn from(&self, first: &[u8]) -> Box<dyn Iterator<Item = Result<Row, StorageFault>> + '_> {
-        let rows = self.rows.range(first..).filter(|row| !matches!(row, Ok((key, _)) if key == SUM));
+        let own = |key: &[u8]| key == SUM || key.starts_with(UNDO);
+        let rows = self.rows.range(first..).filter(move |row| !matches!(row, Ok((key, _)) if own(key)));
         Box::new(rows.map(|row| match row {
             Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
             Err(error) => Err(error.into()),
@@ -217,7 +233,7 @@ impl Rows for SledRows {
             }
             change.before.iter().for_each(|value| sum.take(&change.key, value));
             change.after.iter().for_each(|value| sum.add(&change.key, value));
-            if part.is_full() {
+            if !part.takes(&change) {
                 self.rows.apply_batch(std::mem::take(&mut part).undoable(parts)?)?;
                 parts += 1;
             }
@@ -260,6 +276,26 @@ mod tests {
 
     fn all(rows: &SledRows) -> Vec<Row> {
         rows.from(&[]).collect::<Result<_, _>>().expect("rows are read")
+    }
+
+    #[test]
+    fn no_page_goes_to_a_file_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rows = SledRows::open(folder.path()).expect("opens");
+        let many = |of: u8| {
+            move |number: u32| {
+                let value = |byte: u8| Some(vec![byte; 2000]);
+                let key = [&[1][..], &number.to_be_bytes()].concat();
+                Ok(Change { key, before: (of > 0).then(|| value(of)).flatten(), after: value(of + 1) })
+            }
+        };
+        for of in 0..3 {
+            rows.write(&mut (0..1500).map(many(of))).expect("written");
+        }
+        drop(rows);
+        let blobs = fs::read_dir(folder.path().join("blobs")).map_or(0, Iterator::count);
+        assert_eq!(blobs, 0);
+        assert_eq!(all(&SledRows::open(folder.path()).expect("opens")).len(), 1500);
     }
 
     #[test]

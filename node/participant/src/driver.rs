@@ -15,6 +15,7 @@ use crate::clock;
 use crate::peer::{Command, Input, Output, Peer};
 use crate::report::Report;
 use crate::signalling::{Received, Signalling, SignallingError};
+use crate::words::words;
 
 /// Largest datagram that is read whole.
 const DATAGRAM: usize = 2_048;
@@ -126,7 +127,7 @@ impl Driver {
                 let detail = format!("closed with code {code:?}, reason {reason:?}");
                 self.input(Input::SignallingLost(detail));
             }
-            Err(problem) => self.input(Input::SignallingLost(describe(&problem))),
+            Err(problem) => self.input(Input::SignallingLost(words(&problem))),
         }
     }
 
@@ -145,7 +146,7 @@ impl Driver {
     async fn carry_out(&mut self) {
         for request in drain(&mut self.peer, &self.socket) {
             if let Err(problem) = self.signalling.send(&request).await {
-                self.input(Input::SignallingLost(describe(&problem)));
+                self.input(Input::SignallingLost(words(&problem)));
             }
         }
         // Losing signalling makes the peer say goodbye, and nothing else.
@@ -194,15 +195,4 @@ pub(crate) async fn media_socket(host: &str, local: Option<IpAddr>) -> io::Resul
         }
     };
     UdpSocket::bind((local, 0)).await
-}
-
-/// An error with its causes, in one line.
-fn describe(error: &SignallingError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

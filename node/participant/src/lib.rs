@@ -27,6 +27,7 @@ mod report;
 mod rest;
 mod signalling;
 mod source;
+mod words;
 
 #[cfg(test)]
 mod echo;

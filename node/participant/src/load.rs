@@ -1,18 +1,19 @@
 //! Many participants at once, and how well the cluster keeps them: the engine of `plenary load`.
 //!
 //! ```text
-//! owner: makes a meeting for each room ─► people join, so many a second, on the nodes in turn ─► everyone has media ►
-//! measure anew ► hold ► a report of each ─► leave ─► owner: ends and removes the meetings
+//! gather: a meeting for each room ─► people join, so many a second, on the nodes in turn ─► everyone has media
+//! measure anew ─► hold ─► leave: a report of each ─► the meetings are ended and removed
 //! ```
-//!
-//! The meetings are removed whatever happened in between.
 
 mod figures;
 mod limits;
 mod owner;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use plenary_protocol::PoolSize;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -24,9 +25,13 @@ use self::owner::Owner;
 use crate::clock;
 use crate::options::Options;
 use crate::participant::Participant;
-use crate::report::{Report, SlotKind};
+use crate::report::{Report, SlotKind, SlotReport};
 use crate::rest::RestError;
 use crate::source::Video;
+use crate::words::words;
+
+/// A picture that has been standing for so long is not seen.
+const STANDS_STILL: Duration = Duration::from_secs(1);
 
 /// What load to put on a cluster.
 #[derive(Debug, Clone)]
@@ -65,6 +70,9 @@ pub enum LoadError {
         #[source]
         cause: RestError,
     },
+    /// It was stopped before anybody could join.
+    #[error("stopped before anybody could join")]
+    Stopped,
     /// No meeting.
     #[error("a meeting could not be made on {node}")]
     Meeting {
@@ -83,6 +91,8 @@ struct Place {
     node: String,
     name: String,
     publishes: bool,
+    /// They come first: there is nobody to see yet, and so no time to a first picture.
+    alone: bool,
 }
 
 /// Someone who has joined.
@@ -105,77 +115,96 @@ impl Plan {
     ///
     /// [`LoadError`] when there is nothing to join. Joins that fail are in the summary.
     pub async fn run(&self, stop: impl Future<Output = ()>, tell: impl Fn(String)) -> Result<Summary, LoadError> {
-        let owner = Owner::sign_in(&self.nodes[0], self.user_token.as_deref(), self.deadline).await?;
-        let outcome = self.run_as(&owner, stop, &tell).await;
-        let left = owner.remove_all().await;
+        // It is looked at here and there, also when it has ended.
+        let mut stop = pin!(stop.fuse());
+        tell(format!("{} people join {} meetings", self.people(), self.rooms));
+        let mut crowd = self.gather(&mut stop).await?;
+        tell(format!("{} have joined; they stay for {:?}", crowd.present(), self.hold));
+        crowd.measure().await;
+        if !stop.is_terminated() {
+            tokio::select! {
+                () = tokio::time::sleep(self.hold) => {}
+                () = &mut stop => {}
+            }
+        }
+        let (summary, left) = crowd.leave().await;
         if left > 0 {
             tell(format!("{left} meetings could not be ended and removed"));
         }
-        outcome
+        Ok(summary)
     }
 
-    async fn run_as(
-        &self,
-        owner: &Owner,
-        stop: impl Future<Output = ()>,
-        tell: &impl Fn(String),
-    ) -> Result<Summary, LoadError> {
-        let capacity = self.publishers + self.subscribers;
+    /// Makes the meetings, has everyone join, and waits until each of them sees and hears what there is, or `stop` ends.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] when there is nothing to join.
+    pub async fn gather(&self, stop: &mut (impl FusedFuture<Output = ()> + Unpin)) -> Result<Crowd, LoadError> {
+        let owner = Owner::sign_in(&self.nodes, self.user_token.as_deref(), self.deadline).await?;
         let mut meetings = Vec::new();
         for room in 0..self.rooms {
-            meetings.push(owner.make(&format!("load {}", room + 1), capacity).await?);
+            match owner.make(&format!("load {}", room + 1), self.publishers + self.subscribers).await {
+                Ok(_) if stop.is_terminated() || stop.now_or_never().is_some() => {
+                    owner.remove_all().await;
+                    return Err(LoadError::Stopped);
+                }
+                Ok(meeting) => meetings.push(meeting),
+                Err(error) => {
+                    owner.remove_all().await;
+                    return Err(error);
+                }
+            }
         }
-        tell(format!("{} people join {} meetings", self.people(), self.rooms));
-        tokio::pin!(stop);
-        let (places, everyone) = self.join_all(&meetings, &mut stop).await;
-        tell(format!(
-            "{} have joined; they stay for {:?}",
-            everyone.iter().filter(|one| one.is_ok()).count(),
-            self.hold
-        ));
-        let began = clock::now();
-        for present in everyone.iter().flatten() {
-            present.participant.measure().await;
-        }
-        tokio::select! {
-            () = sleep_until((began + self.hold).into()) => {}
-            () = &mut stop => {}
-        }
-        let mut leaving = JoinSet::new();
-        for (number, (place, one)) in places.into_iter().zip(everyone).enumerate() {
-            leaving.spawn(async move { (number, leave(place, one).await) });
-        }
-        let mut people = leaving.join_all().await;
-        people.sort_by_key(|(number, _)| *number);
-        let held = clock::now().saturating_duration_since(began);
-        Ok(Summary::of(people.into_iter().map(|(_, person)| person).collect(), held))
+        let places: Vec<Place> = self.places().collect();
+        let everyone = self.join_all(&places, &meetings, stop).await;
+        let everyone = self.all_see(&places, everyone, stop).await;
+        Ok(Crowd { owner, pictures: self.pictures, publishers: self.publishers, places, everyone, began: clock::now() })
     }
 
-    /// Has everyone join, and waits until those who did see and hear what is to be seen and heard.
+    /// Has everyone join, until `stop` ends.
     async fn join_all(
         &self,
+        places: &[Place],
         meetings: &[String],
-        stop: &mut (impl Future<Output = ()> + Unpin),
-    ) -> (Vec<Place>, Vec<Result<Present, String>>) {
-        let places: Vec<Place> = self.places().collect();
+        stop: &mut (impl FusedFuture<Output = ()> + Unpin),
+    ) -> Vec<Result<Present, String>> {
         let mut joining = JoinSet::new();
         let began = clock::now();
         for (number, place) in places.iter().enumerate() {
             tokio::select! {
+                biased;
+                () = &mut *stop, if !stop.is_terminated() => break,
                 () = sleep_until((began + self.turn(number)).into()) => {}
-                () = &mut *stop => break,
             }
             let options = self.options(place, &meetings[place.room]);
-            let others = self.publishers - usize::from(place.publishes);
-            let deadline = self.deadline;
-            joining.spawn(async move { (number, join(options, others > 0, deadline).await) });
+            joining.spawn(async move { (number, join(options).await) });
         }
-        let mut everyone: Vec<Result<Present, String>> =
-            places.iter().map(|_| Err("stopped before it began to join".to_owned())).collect();
-        for (number, one) in joining.join_all().await {
-            everyone[number] = one;
+        gather_in_order(places.len(), "stopped before it began to join", joining).await
+    }
+
+    /// Waits until everyone who has joined sees and hears what there is.
+    async fn all_see(
+        &self,
+        places: &[Place],
+        everyone: Vec<Result<Present, String>>,
+        stop: &mut (impl FusedFuture<Output = ()> + Unpin),
+    ) -> Vec<Result<Present, String>> {
+        if stop.is_terminated() {
+            return everyone;
         }
-        (places, everyone)
+        let mut waiting = JoinSet::new();
+        for (number, (place, one)) in places.iter().zip(everyone).enumerate() {
+            let others = self.publishers > usize::from(place.publishes);
+            let (pictures, deadline) = (others && self.pictures > 0, self.deadline);
+            waiting.spawn(async move {
+                let one = match one {
+                    Ok(present) => sees(present, others, pictures, deadline).await,
+                    Err(failure) => Err(failure),
+                };
+                (number, one)
+            });
+        }
+        gather_in_order(places.len(), "it did not come to that", waiting).await
     }
 
     /// Who is to join, in this order: the publishers of all rooms first, so that there is something to see.
@@ -186,7 +215,8 @@ impl Plan {
         of(self.publishers, true).chain(of(self.subscribers, false)).map(|(room, seat, publishes)| {
             let kind = if publishes { "publisher" } else { "subscriber" };
             let node = self.nodes[(room + seat) % self.nodes.len()].clone();
-            Place { room, node, name: format!("{kind} {} of room {}", seat + 1, room + 1), publishes }
+            let name = format!("{kind} {} of room {}", seat + 1, room + 1);
+            Place { room, node, name, publishes, alone: publishes && seat == 0 }
         })
     }
 
@@ -207,69 +237,141 @@ impl Plan {
     }
 }
 
-async fn join(options: Options, sees_someone: bool, deadline: Duration) -> Result<Present, String> {
+/// Everyone of a load, in their meetings.
+pub struct Crowd {
+    owner: Owner,
+    pictures: u16,
+    publishers: usize,
+    places: Vec<Place>,
+    everyone: Vec<Result<Present, String>>,
+    /// When it was begun to measure.
+    began: Instant,
+}
+
+impl Crowd {
+    /// How many have joined.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.everyone.iter().flatten().count()
+    }
+
+    /// Measures gaps, freezes and delays anew from now on.
+    pub async fn measure(&mut self) {
+        for present in self.everyone.iter().flatten() {
+            present.participant.measure().await;
+        }
+        self.began = clock::now();
+    }
+
+    /// RTP packets that all have received, and those that never came.
+    pub async fn packets(&self) -> (u64, u64) {
+        let mut sum = (0, 0);
+        for present in self.everyone.iter().flatten() {
+            for SlotReport { stats, .. } in present.participant.report().await.slots {
+                sum = (sum.0 + stats.packets, sum.1 + stats.missing_packets);
+            }
+        }
+        sum
+    }
+
+    /// Has everyone leave, ends and removes the meetings; how it went, and how many meetings are left.
+    pub async fn leave(self) -> (Summary, usize) {
+        let Self { owner, pictures, publishers, places, everyone, began } = self;
+        let held = clock::now().saturating_duration_since(began);
+        // All reports before anybody leaves: those who stay would miss them.
+        let (mut people, mut leaving) = (Vec::new(), JoinSet::new());
+        for (place, one) in places.into_iter().zip(everyone) {
+            let others = publishers - usize::from(place.publishes);
+            match one {
+                Err(failure) => people.push(Person { failure: Some(failure), ..place.person() }),
+                Ok(Present { participant, before }) => {
+                    let report = participant.report().await;
+                    people.push(place.got(&report, before, others.min(pictures.into())));
+                    leaving.spawn(participant.leave());
+                }
+            }
+        }
+        while leaving.join_next().await.is_some() {}
+        let left = owner.remove_all().await;
+        (Summary::of(people, held), left)
+    }
+}
+
+impl Place {
+    fn person(self) -> Person {
+        let Self { room, node, name, publishes, alone: _ } = self;
+        Person { room, node, name, publishes, ..Person::default() }
+    }
+
+    /// What someone got who was to see so many pictures at the end.
+    fn got(self, report: &Report, before: Duration, pictures: usize) -> Person {
+        let since = |time: Option<Duration>| time.map(|time| before + time);
+        let first_picture = since(report.times.first_video).filter(|_| !self.alone);
+        let mut person = Person { join: since(report.times.answered), first_picture, ..self.person() };
+        report.slots.iter().for_each(|slot| person.add(slot));
+        let moves = |slot: &&SlotReport| slot.stats.current_gap.is_some_and(|gap| gap < STANDS_STILL);
+        let seen = report.slots_of(SlotKind::Video).filter(|slot| slot.shows().is_some()).filter(moves).count();
+        person.failure = match (&report.ended, &report.media_lost) {
+            (Some(why), _) => Some(format!("ended before its time: {why:?}")),
+            (None, Some(why)) => Some(format!("lost its media: {why}")),
+            (None, None) => (seen < pictures).then(|| format!("saw {seen} of {pictures} pictures at the end")),
+        };
+        person
+    }
+}
+
+impl std::fmt::Debug for Crowd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Crowd").field("places", &self.places).finish_non_exhaustive()
+    }
+}
+
+async fn join(options: Options) -> Result<Present, String> {
     let began = clock::now();
     let participant = Participant::join(options).await.map_err(|error| words(&error))?;
     let report = participant.report().await;
     let before = signalling_began(&report, clock::now()).saturating_duration_since(began);
-    let sees = |report: &Report| {
-        let shown = report.times.first_video.is_some() && report.times.first_audio.is_some();
-        report.times.connected.is_some() && (shown || !sees_someone)
+    Ok(Present { participant, before })
+}
+
+/// Waits until someone who has joined has a media connection, and what there is comes over it.
+async fn sees(present: Present, sound: bool, pictures: bool, deadline: Duration) -> Result<Present, String> {
+    let complete = |report: &Report| {
+        let times = report.times;
+        times.connected.is_some()
+            && (times.first_audio.is_some() || !sound)
+            && (times.first_video.is_some() || !pictures)
     };
-    match participant.wait_for(sees, deadline).await {
-        Ok(_) => Ok(Present { participant, before }),
-        Err(late) => {
-            let times = late.report.times;
-            participant.leave().await;
-            Err(match (times.connected, times.first_video, times.first_audio) {
-                (None, _, _) => format!("no media connection within {deadline:?}"),
-                (_, None, _) => format!("no picture within {deadline:?}"),
-                (_, _, None) => format!("no sound within {deadline:?}"),
-                (Some(_), Some(_), Some(_)) => words(&late),
-            })
+    let Err(late) = present.participant.wait_for(complete, deadline).await else { return Ok(present) };
+    let times = late.report.times;
+    present.participant.leave().await;
+    Err(match (times.connected, times.first_audio) {
+        _ if late.report.ended.is_some() => words(&late),
+        (None, _) => format!("no media connection within {deadline:?}"),
+        (_, None) if sound => format!("no sound within {deadline:?}"),
+        (Some(_), _) => format!("no picture within {deadline:?}"),
+    })
+}
+
+/// What each came to, by its number; `none` of those who never began, or who broke off.
+async fn gather_in_order<T: 'static>(
+    count: usize,
+    none: &str,
+    mut tasks: JoinSet<(usize, Result<T, String>)>,
+) -> Vec<Result<T, String>> {
+    let mut all: Vec<Result<T, String>> = (0..count).map(|_| Err(none.to_owned())).collect();
+    while let Some(done) = tasks.join_next().await {
+        // A task that panicked has no number left.
+        if let Ok((number, one)) = done {
+            all[number] = one;
         }
     }
+    all
 }
 
 /// When the first signalling request was sent; times of a report count from there.
 fn signalling_began(report: &Report, now: Instant) -> Instant {
     now.checked_sub(report.times.reported).unwrap_or(now)
-}
-
-async fn leave(place: Place, one: Result<Present, String>) -> Person {
-    let Place { room, node, name, publishes } = place;
-    match one {
-        Err(failure) => Person { room, node, name, publishes, failure: Some(failure), ..Person::default() },
-        Ok(Present { participant, before }) => {
-            // Before it leaves: afterwards everything stands still.
-            let report = participant.report().await;
-            participant.leave().await;
-            let since = |time: Option<Duration>| time.map(|time| before + time);
-            let mut person = Person {
-                room,
-                node,
-                name,
-                publishes,
-                join: since(report.times.answered),
-                first_picture: since(report.times.first_video),
-                failure: report.ended.as_ref().map(|why| format!("ended before its time: {why:?}")),
-                ..Person::default()
-            };
-            report.slots_of(SlotKind::Audio).chain(report.slots_of(SlotKind::Video)).for_each(|slot| person.add(slot));
-            person
-        }
-    }
-}
-
-/// An error with its causes, in one line.
-fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub(crate) struct Receiver {
     gap_since: Option<Instant>,
     longest_gap: Duration,
     freezes: Freezes,
+    /// It was announced to show nobody since its last frame: what comes next is no end of a freeze.
+    emptied: bool,
 }
 
 /// Sequence numbers seen.
@@ -98,6 +100,7 @@ impl Receiver {
             gap_since: None,
             longest_gap: Duration::ZERO,
             freezes: Freezes::default(),
+            emptied: false,
         }
     }
 
@@ -115,6 +118,7 @@ impl Receiver {
     }
 
     pub(crate) fn announce(&mut self, announcement: SlotAnnouncement) {
+        self.emptied |= announcement.participant.is_none();
         keep(&mut self.announcements, announcement);
     }
 
@@ -280,7 +284,7 @@ impl Receiver {
             let since = self.gap_since.replace(now);
             let gap = since.map(|since| now.saturating_duration_since(since));
             self.longest_gap = self.longest_gap.max(gap.unwrap_or_default());
-            if let (Some(gap), SlotKind::Video) = (gap, self.kind)
+            if let (Some(gap), SlotKind::Video, false) = (gap, self.kind, std::mem::take(&mut self.emptied))
                 && self.freezes.ends_one(gap)
             {
                 self.stats.freezes += 1;

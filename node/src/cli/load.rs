@@ -9,6 +9,7 @@ use clap::Args;
 use plenary_participant::Video;
 use plenary_participant::load::{Limit, Limits, Person, Plan, Spread, Summary};
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::say;
 
@@ -71,10 +72,13 @@ struct Most {
     /// FAIL when the 95th percentile of the times from the first request to the first whole picture is above this.
     #[arg(long)]
     max_first_picture_ms: Option<u64>,
+    /// FAIL when more packets were changed on the way, or came under a time that went back.
+    #[arg(long, default_value_t = 0)]
+    max_faulty: u64,
     /// FAIL when someone lost more of their packets.
     #[arg(long, default_value_t = 1.0)]
     max_loss_percent: f64,
-    /// FAIL when the 95th percentile of someone's delays, from capture to arrival, is above this. Needs equal clocks.
+    /// FAIL when the 95th percentile of someone's delays, from capture to arrival, is above this.
     #[arg(long)]
     max_delay_ms: Option<u64>,
     /// FAIL when someone's pictures stood still for more of the time.
@@ -99,6 +103,7 @@ impl Most {
             failed: Some(self.max_failed),
             join_p95: time(self.max_join_ms),
             first_picture_p95: time(self.max_first_picture_ms),
+            faults: Some(self.max_faulty),
             loss_percent: receives.then_some(self.max_loss_percent),
             delay_p95: time(self.max_delay_ms),
             frozen_percent: receives.then_some(self.max_frozen_percent),
@@ -117,13 +122,15 @@ impl Load {
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("plenary load: {line}\n"));
         };
         let summary = super::runtime()?.block_on(async {
-            let stop = async {
-                // Without a handler nothing stops it early.
-                if tokio::signal::ctrl_c().await.is_err() {
-                    std::future::pending::<()>().await;
+            // Before anything is made that would have to be removed.
+            let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+            let stop = async move {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
                 }
             };
-            plan.run(stop, tell).await
+            anyhow::Ok(plan.run(stop, tell).await?)
         })?;
         let receives = plan.publishers + plan.subscribers > 1 && plan.publishers > 0 && plan.pictures > 0;
         let exceeded = self.limits.limits(receives).exceeded(&summary);
@@ -143,6 +150,13 @@ impl Load {
             "--joins-per-second: {} is not from 0.01 to 10000",
             self.joins_per_second
         );
+        let parts = [
+            ("max-loss-percent", self.limits.max_loss_percent),
+            ("max-frozen-percent", self.limits.max_frozen_percent),
+        ];
+        for (name, part) in parts {
+            ensure!((0.0..=100.0).contains(&part), "--{name}: {part} is not from 0 to 100");
+        }
         for url in &self.url {
             ensure!(url.starts_with("http://"), "--url: {url} does not begin with http://");
         }
@@ -210,7 +224,7 @@ fn line(out: &mut String, person: &Person) -> std::fmt::Result {
     writeln!(out, "| {name} | {node} | {join} | {first} | {loss} | {p50} / {p95} / {p99} | {frozen} | {failure} |")
 }
 
-/// Those who failed, and the few who had the worst of it.
+/// The few who had the worst of it, those who failed first.
 fn worst(each: &[Person]) -> Vec<&Person> {
     const SHOWN: usize = 5;
     let mut people: Vec<&Person> = each.iter().collect();

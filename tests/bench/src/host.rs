@@ -86,6 +86,17 @@ impl Watch {
     }
 }
 
+/// Processor time of all threads of a process that live, in nanoseconds.
+pub(crate) fn cpu_nanos(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} has ended"))? {
+        // A thread may end meanwhile.
+        let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+        sum += text.split_whitespace().next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
 /// Processor time of these processes in ticks.
 pub(crate) fn used(pids: &[u32]) -> u64 {
     pids.iter().map(|pid| ticks_of(*pid)).sum()

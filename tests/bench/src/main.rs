@@ -1,6 +1,7 @@
 //! `plenary-bench`: measures Plenary beside what it wants to be compared with. Run it with `scripts/bench`.
 //!
 //! ```text
+//! media ─► plenary, plain ◄─ people; floor
 //! directory ─► plenary: three of this binary as `member` ─┐
 //!           └► etcd: three of etcd                        ├─► load (closed, open) ─► journal ─► summary
 //!                                     clients at a door ──┘
@@ -18,6 +19,7 @@ mod http;
 mod inside;
 mod journal;
 mod load;
+mod media;
 mod member;
 mod plenary;
 mod report;
@@ -46,6 +48,14 @@ struct Cli {
 enum Command {
     /// Writes, reads and growth of the directory, beside etcd.
     Directory(directory::Directory),
+    /// What a delivered packet costs, beside a plain SFU and the floor.
+    Media(media::Media),
+    /// A plain SFU.
+    #[command(hide = true)]
+    Plain(media::Plain),
+    /// Encrypts and sends, and nothing else.
+    #[command(hide = true)]
+    Floor(media::Floor),
     /// A node that puts load on itself when told to.
     #[command(hide = true)]
     Member(member::Member),
@@ -57,6 +67,9 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Directory(directory) => block_on(directory.run()),
+        Command::Media(media) => media.run(),
+        Command::Plain(plain) => plain.run(),
+        Command::Floor(floor) => floor.run(),
         Command::Member(member) => member.run(),
         Command::Plenary(cli) => return ::plenary::cli::run(cli),
     };

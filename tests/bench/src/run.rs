@@ -20,6 +20,14 @@ const LOOK: Duration = Duration::from_millis(300);
 /// How often a void cell is measured again.
 const REPEATS: u32 = 2;
 
+/// Waits for nobody: a second bench on this machine is an error.
+pub(crate) fn alone() -> Result<File> {
+    let path = std::env::temp_dir().join("plenary-bench.lock");
+    let lock = File::options().create(true).append(true).open(&path)?;
+    lock.try_lock().with_context(|| format!("another bench is running on this machine ({})", path.display()))?;
+    Ok(lock)
+}
+
 /// How a run treats its neighbours.
 #[derive(Debug, Clone)]
 pub(crate) struct Patience {
@@ -60,11 +68,9 @@ pub(crate) struct Cell {
 }
 
 impl Run {
-    /// Waits for nobody: a second bench on this machine is an error.
+    /// Begins one, if it is the only one.
     pub(crate) fn begin(folder: &Path, patience: Patience) -> Result<Self> {
-        let path = std::env::temp_dir().join("plenary-bench.lock");
-        let lock = File::options().create(true).append(true).open(&path)?;
-        lock.try_lock().with_context(|| format!("another bench is running on this machine ({})", path.display()))?;
+        let lock = alone()?;
         let journal = Journal::new(folder, &format!("directory-{}-{}.jsonl", seconds(), std::process::id()))?;
         let data = folder.join(format!("data-{}", std::process::id()));
         Ok(Self { journal, cells: Vec::new(), patience, data, _lock: lock })

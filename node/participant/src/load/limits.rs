@@ -15,6 +15,8 @@ pub struct Limits {
     pub join_p95: Option<Duration>,
     /// 95th percentile of the times from the first request to the first whole picture.
     pub first_picture_p95: Option<Duration>,
+    /// Packets that were changed on the way, or came under a time that went back.
+    pub faults: Option<u64>,
     /// Percent of packets that never came, of whoever lost most.
     pub loss_percent: Option<f64>,
     /// 95th percentile of the times from capture to arrival, of whoever waited longest.
@@ -33,11 +35,12 @@ pub struct Limit {
 }
 
 impl Limits {
-    /// Nobody fails; nothing else is looked at.
+    /// Nobody fails and no packet is faulty; nothing else is looked at.
     pub const NOBODY_FAILS: Self = Self {
         failed: Some(0),
         join_p95: None,
         first_picture_p95: None,
+        faults: Some(0),
         loss_percent: None,
         delay_p95: None,
         frozen_percent: None,
@@ -46,13 +49,14 @@ impl Limits {
     /// The limits that a load exceeded. Where nothing was measured, a limit of it is exceeded too.
     #[must_use]
     pub fn exceeded(&self, summary: &Summary) -> Vec<Limit> {
-        let count = |most: usize| (summary.failed > most).then(|| format!("{} failed, allowed {most}", summary.failed));
+        let count = |found: u64, most: u64, are: &str| (found > most).then(|| format!("{found} {are}, allowed {most}"));
         let time = |found: Option<f64>, most: Duration| above(found, most.as_secs_f64() * 1000.0, " ms");
         let part = |found: Option<f64>, most: f64| above(found, most, " %");
         let found = [
-            ("max-failed", self.failed.and_then(count)),
+            ("max-failed", self.failed.and_then(|most| count(summary.failed as u64, most as u64, "failed"))),
             ("max-join-ms", self.join_p95.and_then(|most| time(summary.join_ms.p95, most))),
             ("max-first-picture-ms", self.first_picture_p95.and_then(|most| time(summary.first_picture_ms.p95, most))),
+            ("max-faulty", self.faults.and_then(|most| count(summary.faults, most, "are faulty"))),
             ("max-loss-percent", self.loss_percent.and_then(|most| part(summary.loss_percent.max, most))),
             ("max-delay-ms", self.delay_p95.and_then(|most| time(summary.delay_p95_ms.max, most))),
             ("max-frozen-percent", self.frozen_percent.and_then(|most| part(summary.frozen_percent.max, most))),

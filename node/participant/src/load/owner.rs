@@ -8,19 +8,20 @@ use serde_json::{Value, json};
 use super::LoadError;
 use crate::rest::{RestError, answer_of};
 
-/// A signed-in user of one node.
+/// A signed-in user.
 #[derive(Debug)]
 pub(super) struct Owner {
     client: reqwest::Client,
-    node: String,
+    nodes: Vec<String>,
     token: String,
     meetings: Mutex<Vec<String>>,
 }
 
 impl Owner {
     /// With a token, or as a guest user where the node allows that.
-    pub(super) async fn sign_in(node: &str, token: Option<&str>, patience: Duration) -> Result<Self, LoadError> {
-        let node = node.trim_end_matches('/').to_owned();
+    pub(super) async fn sign_in(nodes: &[String], token: Option<&str>, patience: Duration) -> Result<Self, LoadError> {
+        let nodes: Vec<String> = nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect();
+        let node = nodes.first().cloned().unwrap_or_default();
         let client = reqwest::Client::builder().no_proxy().timeout(patience).build();
         let fails = |cause| LoadError::SignIn { node: node.clone(), cause };
         let client = client.map_err(RestError::Unreachable).map_err(fails)?;
@@ -32,7 +33,7 @@ impl Owner {
                 text(&answer, "token").map_err(fails)?
             }
         };
-        Ok(Self { client, node, token, meetings: Mutex::default() })
+        Ok(Self { client, nodes, token, meetings: Mutex::default() })
     }
 
     /// Makes a meeting for so many people and starts it; its id.
@@ -43,11 +44,12 @@ impl Owner {
             "guests_allowed": true,
             "max_participants": capacity.max(1),
         });
-        let fails = |cause| LoadError::Meeting { node: self.node.clone(), cause };
-        let answer = self.ask(reqwest::Method::POST, "", Some(&body)).await.map_err(fails)?;
+        let node = self.nodes.first().map_or("", String::as_str);
+        let fails = |cause| LoadError::Meeting { node: node.to_owned(), cause };
+        let answer = self.ask(node, reqwest::Method::POST, "", Some(&body)).await.map_err(fails)?;
         let id = text(&answer, "id").map_err(fails)?;
         self.meetings.lock().push(id.clone());
-        self.ask(reqwest::Method::POST, &format!("/{id}/start"), None).await.map_err(fails)?;
+        self.ask(node, reqwest::Method::POST, &format!("/{id}/start"), None).await.map_err(fails)?;
         Ok(id)
     }
 
@@ -56,15 +58,31 @@ impl Owner {
         let meetings = std::mem::take(&mut *self.meetings.lock());
         let mut left = 0;
         for id in meetings {
-            // One that never started can't be ended, and can be removed.
-            let _ = self.ask(reqwest::Method::POST, &format!("/{id}/end"), None).await;
-            left += usize::from(self.ask(reqwest::Method::DELETE, &format!("/{id}"), None).await.is_err());
+            left += usize::from(!self.remove(&id).await);
         }
         left
     }
 
-    async fn ask(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Value, RestError> {
-        let mut request = self.client.request(method, format!("{}/api/meeting{path}", self.node));
+    /// Through one node after the other: some may be gone by now.
+    async fn remove(&self, id: &str) -> bool {
+        for node in &self.nodes {
+            // One that never started can't be ended, and can be removed.
+            let _ = self.ask(node, reqwest::Method::POST, &format!("/{id}/end"), None).await;
+            if self.ask(node, reqwest::Method::DELETE, &format!("/{id}"), None).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    async fn ask(
+        &self,
+        node: &str,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, RestError> {
+        let mut request = self.client.request(method, format!("{node}/api/meeting{path}"));
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -1,0 +1,371 @@
+//! A plain SFU on str0m: what one gets who follows its examples and optimises nothing. The peer that is nearest to us.
+//!
+//! ```text
+//! one thread: read one datagram ─► find whose it is, one after the other ─► poll everyone ─► write packets on ─► poll ..
+//! ```
+//!
+//! It speaks as much of our REST and signalling as [`plenary_participant`] needs, so that the same people load it. Each
+//! sees those who publish in the order in which their first packet came.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::routing::{any, post};
+use axum::{Json, Router};
+use clap::Args;
+use plenary_protocol::{
+    ErrorCode, Joined, MeetingInfo, PoolSize, ProtocolError, Reply, ReplyFrame, Request, RequestFrame, VERSION,
+};
+use serde_json::{Value, json};
+use str0m::change::SdpOffer;
+use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
+use str0m::{Candidate, Event, Input, Output, Rtc};
+use tokio::sync::oneshot;
+
+use crate::clock::now;
+use crate::report::tell;
+
+/// Orders from signalling that may wait.
+const ORDERS: usize = 1024;
+/// The longest wait for a datagram, so that orders are seen.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
+/// str0m's `chat` example reads so much at most.
+const DATAGRAM: usize = 2000;
+
+/// Runs the plain SFU.
+#[derive(Debug, Args)]
+pub(crate) struct Plain {}
+
+/// What signalling asks of the media thread.
+enum Order {
+    Offer {
+        client: u64,
+        meeting: String,
+        sdp: String,
+        slots: Vec<String>,
+        answer: oneshot::Sender<Result<String, String>>,
+    },
+    Leave {
+        client: u64,
+    },
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Door {
+    orders: SyncSender<Order>,
+    next: Arc<AtomicU64>,
+}
+
+impl Plain {
+    pub(crate) fn run(&self) -> Result<()> {
+        plenary::prepare_process();
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let (orders, received) = sync_channel(ORDERS);
+        let address = socket.local_addr()?;
+        let media = std::thread::Builder::new().name("sfu".to_owned());
+        let media = media.spawn(move || Sfu::new(socket, address).run(&received))?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            tell(format!("http://{}", listener.local_addr()?));
+            let door = Door { orders, next: Arc::default() };
+            let routes = Router::new()
+                .route("/api/auth/guest", post(|| async { Json(json!({"data": {"token": "anyone"}})) }))
+                .route("/api/meeting", post(make))
+                .route("/api/meeting/{id}/join", post(join))
+                .route("/api/meeting/{*rest}", any(|| async { Json(json!({"data": {}})) }))
+                .route("/ws", any(upgrade));
+            axum::serve(listener, routes.with_state(door)).await.context("serving")
+        })?;
+        media.join().map_err(|_| anyhow::anyhow!("the media thread panicked"))?
+    }
+}
+
+async fn make(State(door): State<Door>) -> Json<Value> {
+    let number = door.next.fetch_add(1, Ordering::Relaxed);
+    Json(json!({"data": {"id": format!("meeting-{number}")}}))
+}
+
+async fn join(State(door): State<Door>, Path(_): Path<String>) -> Json<Value> {
+    let number = door.next.fetch_add(1, Ordering::Relaxed);
+    Json(json!({"data": {"access_token": "anyone", "participant_id": format!("person-{number}")}}))
+}
+
+async fn upgrade(State(door): State<Door>, socket: WebSocketUpgrade) -> axum::response::Response {
+    socket.on_upgrade(move |socket| async move {
+        let client = door.next.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = talk(&door, client, socket).await {
+            tracing::debug!(%error, "signalling ended");
+        }
+        // The thread is gone only when the process ends.
+        let _ = door.orders.try_send(Order::Leave { client });
+    })
+}
+
+async fn talk(door: &Door, client: u64, mut socket: WebSocket) -> Result<()> {
+    let mut meeting = String::new();
+    while let Some(message) = socket.recv().await {
+        let Message::Text(text) = message? else { continue };
+        let RequestFrame { id, request, .. } = serde_json::from_str(&text)?;
+        let reply = match request {
+            Request::Join { meeting: joined, .. } => {
+                meeting = joined;
+                Reply::Joined(Box::new(welcome(client, &meeting)))
+            }
+            Request::Offer { sdp, slots, .. } => {
+                let (answer, answered) = oneshot::channel();
+                let order = Order::Offer { client, meeting: meeting.clone(), sdp, slots, answer };
+                door.orders.try_send(order).context("the media thread is busy")?;
+                match answered.await? {
+                    Ok(sdp) => Reply::Answer { sdp },
+                    Err(message) => Reply::Error(ProtocolError {
+                        code: ErrorCode::MalformedSdp,
+                        message,
+                        errors: Vec::new(),
+                        retry_after_ms: None,
+                    }),
+                }
+            }
+            Request::Leave
+            | Request::Candidate { .. }
+            | Request::Publish { .. }
+            | Request::Interest(_)
+            | Request::Keyframe { .. }
+            | Request::Ping => Reply::Ok,
+        };
+        let frame = ReplyFrame { v: VERSION, re: id, reply };
+        socket.send(Message::Text(serde_json::to_string(&frame)?.into())).await?;
+    }
+    Ok(())
+}
+
+fn welcome(client: u64, meeting: &str) -> Joined {
+    Joined {
+        participant: format!("person-{client}"),
+        session: format!("session-{client}"),
+        node: 1,
+        meeting: MeetingInfo { id: meeting.to_owned(), name: meeting.to_owned() },
+        roster: Vec::new(),
+        revision: 1,
+        ice_servers: Vec::new(),
+        pool: PoolSize { audio: 0, video: 0 },
+    }
+}
+
+/// One connection.
+struct Client {
+    meeting: String,
+    rtc: Rtc,
+    slots: Vec<String>,
+    /// The next sequence number of each slot.
+    sequences: HashMap<Mid, u64>,
+}
+
+impl Client {
+    /// The slot of this number among those of a kind.
+    fn slot(&self, kind: MediaKind, number: usize) -> Option<Mid> {
+        let of_kind = |mid: &Mid| self.rtc.media(*mid).is_some_and(|media| media.kind() == kind);
+        self.slots.iter().map(|mid| Mid::from(mid.as_str())).filter(of_kind).nth(number)
+    }
+
+    fn write(&mut self, slot: Mid, kind: MediaKind, packet: &RtpPacket) {
+        let sequence = self.sequences.entry(slot).or_insert(1);
+        let mut direct = self.rtc.direct_api();
+        let Some(stream) = direct.stream_tx_by_mid(slot, None) else { return };
+        let header = &packet.header;
+        let write = RtpWrite::new(
+            header.payload_type,
+            (*sequence).into(),
+            header.timestamp,
+            packet.timestamp,
+            &packet.payload[..],
+        );
+        let write = write.marker(header.marker).nackable(kind == MediaKind::Video).ext_vals(header.ext_vals.clone());
+        stream.write_rtp(write);
+        *sequence += 1;
+    }
+}
+
+/// What polling a client gave that concerns others.
+enum Told {
+    Packet(Box<RtpPacket>),
+    /// It wants pictures that begin anew.
+    Keyframes,
+}
+
+struct Sfu {
+    socket: UdpSocket,
+    address: SocketAddr,
+    clients: BTreeMap<u64, Client>,
+    /// Who publishes, by kind, in the order of their first packets.
+    publishers: HashMap<(String, MediaKind), Vec<u64>>,
+    /// The m-line of each stream that comes in.
+    streams: HashMap<(u64, Ssrc), (Mid, MediaKind)>,
+}
+
+impl Sfu {
+    fn new(socket: UdpSocket, address: SocketAddr) -> Self {
+        let (clients, publishers, streams) = (BTreeMap::new(), HashMap::new(), HashMap::new());
+        Self { socket, address, clients, publishers, streams }
+    }
+
+    fn run(mut self, orders: &Receiver<Order>) -> Result<()> {
+        let mut buffer = vec![0; DATAGRAM];
+        loop {
+            orders.try_iter().for_each(|order| self.carry_out(order));
+            self.forget_gone();
+            let due = self.poll_all()?;
+            let wait = due.saturating_duration_since(now()).clamp(Duration::from_millis(1), LONGEST_WAIT);
+            self.socket.set_read_timeout(Some(wait))?;
+            match self.socket.recv_from(&mut buffer) {
+                Ok((length, source)) => self.take_in(source, &buffer[..length]),
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+                }
+                Err(error) => return Err(error.into()),
+            }
+            let at = now();
+            for client in self.clients.values_mut() {
+                if client.rtc.handle_input(Input::Timeout(at)).is_err() {
+                    client.rtc.disconnect();
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Leave { client } => {
+                self.clients.remove(&client);
+            }
+            Order::Offer { client, meeting, sdp, slots, answer } => {
+                // Who asked may be gone.
+                let _ = answer.send(self.answer(client, meeting, &sdp, slots).map_err(|error| format!("{error:#}")));
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u64, meeting: String, sdp: &str, slots: Vec<String>) -> Result<String> {
+        let mut rtc = Rtc::builder()
+            .set_rtp_mode(true)
+            .set_ice_lite(true)
+            .clear_codecs()
+            .enable_opus(true, false)
+            .enable_vp8(true)
+            .build(now());
+        rtc.add_local_candidate(Candidate::host(self.address, "udp")?);
+        let answer = rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(sdp)?)?;
+        self.clients.insert(number, Client { meeting, rtc, slots, sequences: HashMap::new() });
+        Ok(answer.to_sdp_string())
+    }
+
+    fn forget_gone(&mut self) {
+        self.clients.retain(|_, client| client.rtc.is_alive());
+        let clients = &self.clients;
+        self.publishers.values_mut().for_each(|who| who.retain(|client| clients.contains_key(client)));
+        self.streams.retain(|(client, _), _| clients.contains_key(client));
+    }
+
+    fn take_in(&mut self, source: SocketAddr, contents: &[u8]) {
+        let Ok(receive) = Receive::new(Protocol::Udp, source, self.address, contents) else { return };
+        let input = Input::Receive(now(), receive);
+        if let Some(client) = self.clients.values_mut().find(|client| client.rtc.accepts(&input))
+            && client.rtc.handle_input(input).is_err()
+        {
+            client.rtc.disconnect();
+        }
+    }
+
+    /// Polls everyone until nobody has anything to say; when the first of them wants to be called again.
+    fn poll_all(&mut self) -> Result<Instant> {
+        loop {
+            let mut due = now() + LONGEST_WAIT;
+            let mut told = Vec::new();
+            for (number, client) in &mut self.clients {
+                due = due.min(poll(client, &self.socket, |one| told.push((*number, one)))?);
+            }
+            if told.is_empty() {
+                return Ok(due);
+            }
+            for (from, one) in told {
+                match one {
+                    Told::Packet(packet) => self.forward(from, &packet),
+                    Told::Keyframes => self.ask_for_keyframes(from),
+                }
+            }
+        }
+    }
+
+    fn forward(&mut self, from: u64, packet: &RtpPacket) {
+        let Some((kind, meeting)) = self.kind_of(from, packet.header.ssrc) else { return };
+        let publishers = self.publishers.entry((meeting.clone(), kind)).or_default();
+        if !publishers.contains(&from) {
+            publishers.push(from);
+        }
+        for (to, client) in self.clients.iter_mut().filter(|(to, client)| **to != from && client.meeting == meeting) {
+            let others = publishers.iter().filter(|publisher| *publisher != to);
+            let Some(number) = others.into_iter().position(|publisher| *publisher == from) else { continue };
+            if let Some(slot) = client.slot(kind, number) {
+                client.write(slot, kind, packet);
+            }
+        }
+    }
+
+    fn kind_of(&mut self, from: u64, ssrc: Ssrc) -> Option<(MediaKind, String)> {
+        let client = self.clients.get_mut(&from)?;
+        let (_, kind) = match self.streams.get(&(from, ssrc)) {
+            Some(known) => *known,
+            None => {
+                let mid = client.rtc.direct_api().stream_rx(&ssrc)?.mid();
+                let found = (mid, client.rtc.media(mid)?.kind());
+                self.streams.insert((from, ssrc), found);
+                found
+            }
+        };
+        Some((kind, client.meeting.clone()))
+    }
+
+    /// Has everyone else's pictures begin anew.
+    fn ask_for_keyframes(&mut self, wants: u64) {
+        for ((from, ssrc), (_, kind)) in &self.streams {
+            let Some(client) = self.clients.get_mut(from).filter(|_| *from != wants && *kind == MediaKind::Video)
+            else {
+                continue;
+            };
+            if let Some(stream) = client.rtc.direct_api().stream_rx(ssrc) {
+                stream.request_keyframe(KeyframeRequestKind::Pli);
+            }
+        }
+    }
+}
+
+fn poll(client: &mut Client, socket: &UdpSocket, mut tell: impl FnMut(Told)) -> Result<Instant> {
+    loop {
+        match client.rtc.poll_output() {
+            Ok(Output::Timeout(due)) => return Ok(due),
+            Ok(Output::Transmit(transmit)) => {
+                // What the socket does not take is lost, as in the network.
+                let _ = socket.send_to(&transmit.contents, transmit.destination);
+            }
+            Ok(Output::Event(event)) => heed(event, &mut tell),
+            Err(_) => client.rtc.disconnect(),
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "str0m's events grow; those not named do not concern it")]
+fn heed(event: Event, tell: &mut impl FnMut(Told)) {
+    match event {
+        Event::RtpPacket(packet) => tell(Told::Packet(Box::new(packet))),
+        Event::Connected | Event::KeyframeRequest(_) => tell(Told::Keyframes),
+        _ => {}
+    }
+}

@@ -1,0 +1,73 @@
+//! Medians, and how far a ratio of medians can be trusted.
+
+/// Resamplings of a bootstrap.
+const RESAMPLINGS: usize = 2000;
+
+/// A ratio of medians and its 95 % interval (percentile bootstrap: Efron, "Bootstrap Methods", Annals of Statistics 7, 1979).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Interval {
+    pub(super) ratio: f64,
+    pub(super) low: f64,
+    pub(super) high: f64,
+}
+
+/// The middle; of an even number the mean of the two in the middle. Not a number without any.
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match (figures.get(middle), figures.len() % 2) {
+        (None, _) => f64::NAN,
+        (Some(one), 1) => *one,
+        (Some(upper), _) => f64::midpoint(figures[middle - 1], *upper),
+    }
+}
+
+/// The ratio of the medians; nothing when one of them has no figure. The same figures give the same interval.
+pub(super) fn interval(above: &[f64], below: &[f64]) -> Option<Interval> {
+    if above.is_empty() || below.is_empty() {
+        return None;
+    }
+    let mut state = 1;
+    let mut drawn = |from: &[f64]| -> Vec<f64> {
+        let mut one = || from[usize::try_from(next(&mut state) % from.len() as u64).unwrap_or(0)];
+        (0..from.len()).map(|_| one()).collect()
+    };
+    let mut ratios: Vec<f64> = (0..RESAMPLINGS).map(|_| median(drawn(above)) / median(drawn(below))).collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = median(above.to_vec()) / median(below.to_vec());
+    let (low, high) = (ratios[RESAMPLINGS * 25 / 1000], ratios[RESAMPLINGS * 975 / 1000 - 1]);
+    Some(Interval { ratio, low, high })
+}
+
+/// The SplitMix64 generator (Steele, Lea and Flood, OOPSLA 2014).
+const fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_in_the_middle() {
+        assert_eq!((median(vec![3.0, 1.0, 2.0]), median(vec![4.0, 1.0, 2.0, 3.0])), (2.0, 2.5));
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn an_interval_holds_its_ratio_and_narrows_with_the_figures() {
+        let (wide, narrow) = ([8.0, 9.0, 10.0, 11.0, 12.0], [9.9, 9.95, 10.0, 10.05, 10.1]);
+        let below = [5.0; 5];
+        let of = |above: &[f64]| interval(above, &below).expect("figures");
+        let (first, second) = (of(&wide), of(&narrow));
+        assert_eq!((first.ratio, second.ratio), (2.0, 2.0));
+        assert!(first.low < 2.0 && first.high > 2.0 && first.low >= 1.6 && first.high <= 2.4, "{first:?}");
+        assert!(second.high - second.low < first.high - first.low);
+        assert_eq!(of(&wide), first, "the same figures give the same interval");
+        assert_eq!(interval(&[], &below), None);
+    }
+}
