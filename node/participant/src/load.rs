@@ -279,7 +279,7 @@ impl Crowd {
         let Self { owner, pictures, publishers, places, everyone, began } = self;
         let held = clock::now().saturating_duration_since(began);
         // All reports before anybody leaves: those who stay would miss them.
-        let (mut people, mut leaving) = (Vec::new(), JoinSet::new());
+        let (mut people, mut there) = (Vec::new(), Vec::new());
         for (place, one) in places.into_iter().zip(everyone) {
             let others = publishers - usize::from(place.publishes);
             match one {
@@ -287,10 +287,11 @@ impl Crowd {
                 Ok(Present { participant, before }) => {
                     let report = participant.report().await;
                     people.push(place.got(&report, before, others.min(pictures.into())));
-                    leaving.spawn(participant.leave());
+                    there.push(participant);
                 }
             }
         }
+        let mut leaving: JoinSet<_> = there.into_iter().map(Participant::leave).collect();
         while leaving.join_next().await.is_some() {}
         let left = owner.remove_all().await;
         (Summary::of(people, held), left)
@@ -310,7 +311,9 @@ impl Place {
         let mut person = Person { join: since(report.times.answered), first_picture, ..self.person() };
         report.slots.iter().for_each(|slot| person.add(slot));
         let moves = |slot: &&SlotReport| slot.stats.current_gap.is_some_and(|gap| gap < STANDS_STILL);
-        let seen = report.slots_of(SlotKind::Video).filter(|slot| slot.shows().is_some()).filter(moves).count();
+        // A server that announces nothing is taken by what comes.
+        let named = |slot: &&SlotReport| slot.announcements.is_empty() || slot.shows().is_some();
+        let seen = report.slots_of(SlotKind::Video).filter(named).filter(moves).count();
         person.failure = match (&report.ended, &report.media_lost) {
             (Some(why), _) => Some(format!("ended before its time: {why:?}")),
             (None, Some(why)) => Some(format!("lost its media: {why}")),

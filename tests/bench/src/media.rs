@@ -17,6 +17,7 @@ mod spread;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use futures_util::FutureExt;
 use plenary_participant::Video;
 use plenary_participant::load::{Plan, Summary};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -34,11 +36,11 @@ pub(crate) use plain::Plain;
 
 use self::floor::Taken;
 use self::server::{Kind, Server};
-use self::spread::{Interval, interval, median};
+use self::spread::{Interval, interval};
 use crate::clock::{now, seconds};
 use crate::host::{Watch, cpu_nanos};
 use crate::journal::Journal;
-use crate::report::tell;
+use crate::report::{median, say, tell};
 use crate::run::alone;
 
 /// Opus frames a second, of 20 ms each.
@@ -143,7 +145,7 @@ impl Media {
                 }
             }
         }
-        tell(self.table(&cells, &floors));
+        say(self.table(&cells, &floors));
         tell(format!("raw results: {}", journal.path().display()));
         Ok(())
     }
@@ -162,7 +164,8 @@ impl Media {
             pictures: 1,
             deadline: Duration::from_secs(20),
         };
-        let mut crowd = plan.gather(&mut futures_util::future::pending()).await?;
+        let mut never = pin!(std::future::pending::<()>().fuse());
+        let mut crowd = plan.gather(&mut never).await?;
         tokio::time::sleep(SETTLE).await;
         crowd.measure().await;
         let watch = Watch::begin(vec![server.pid])?;
@@ -223,7 +226,9 @@ impl Media {
                 let of: Vec<&Cell> =
                     cells.iter().filter(|cell| (cell.server, cell.subscribers) == (kind, subscribers)).collect();
                 let good: Vec<&Cell> = of.iter().copied().filter(|cell| !cell.void).collect();
-                let middle = |figure: &dyn Fn(&Cell) -> f64| median(good.iter().map(|cell| figure(cell)).collect());
+                let middle = |figure: &dyn Fn(&Cell) -> f64| {
+                    median(good.iter().map(|cell| figure(cell)).collect()).unwrap_or(f64::NAN)
+                };
                 let rate = middle(&|cell| ratio(cell.packets, u64::from(self.seconds)));
                 out += &format!(
                     "| {subscribers} | {kind} | {:.2} | {rate:.0} | {:.2} / {:.2} | {:.0} | {} | {} |\n",
@@ -236,7 +241,11 @@ impl Media {
                 );
             }
             let floor = floors.iter().filter(|(of, _)| *of == subscribers).map(|(_, ns)| *ns).collect();
-            out += &format!("| {subscribers} | floor | {:.2} | | | | {} | |\n", median(floor) / 1000.0, self.rounds);
+            out += &format!(
+                "| {subscribers} | floor | {:.2} | | | | {} | |\n",
+                median(floor).unwrap_or(f64::NAN) / 1000.0,
+                self.rounds
+            );
         }
         out += "\nratios, with the 95 % interval of 2,000 resamplings\n\n";
         for &subscribers in &self.subscribers {

@@ -12,7 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::{AUDIO_EACH_SECOND, FRAMES_EACH_SECOND, Traffic};
-use crate::report::tell;
+use crate::report::say;
 
 /// RTP header with the extensions that we send.
 const HEADER: usize = 12 + 4 + 8;
@@ -91,7 +91,7 @@ impl Floor {
         }
         ensure!(packets > 0, "nothing to send");
         let taken = Taken { packets, cpu_ns: u64::try_from((used() - began).as_nanos())? };
-        tell(serde_json::to_string(&taken)?);
+        say(serde_json::to_string(&taken)?);
         Ok(())
     }
 }

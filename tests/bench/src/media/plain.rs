@@ -32,7 +32,7 @@ use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::sync::oneshot;
 
 use crate::clock::now;
-use crate::report::tell;
+use crate::report::say;
 
 /// Orders from signalling that may wait.
 const ORDERS: usize = 1024;
@@ -76,13 +76,14 @@ impl Plain {
         let media = media.spawn(move || Sfu::new(socket, address).run(&received))?;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            tell(format!("http://{}", listener.local_addr()?));
+            say(format!("http://{}", listener.local_addr()?));
             let door = Door { orders, next: Arc::default() };
             let routes = Router::new()
                 .route("/api/auth/guest", post(|| async { Json(json!({"data": {"token": "anyone"}})) }))
                 .route("/api/meeting", post(make))
                 .route("/api/meeting/{id}/join", post(join))
-                .route("/api/meeting/{*rest}", any(|| async { Json(json!({"data": {}})) }))
+                .route("/api/meeting/{id}/{verb}", any(done))
+                .route("/api/meeting/{id}", any(done))
                 .route("/ws", any(upgrade));
             axum::serve(listener, routes.with_state(door)).await.context("serving")
         })?;
@@ -98,6 +99,11 @@ async fn make(State(door): State<Door>) -> Json<Value> {
 async fn join(State(door): State<Door>, Path(_): Path<String>) -> Json<Value> {
     let number = door.next.fetch_add(1, Ordering::Relaxed);
     Json(json!({"data": {"access_token": "anyone", "participant_id": format!("person-{number}")}}))
+}
+
+/// Starting, ending and removing change nothing here.
+async fn done() -> Json<Value> {
+    Json(json!({"data": {}}))
 }
 
 async fn upgrade(State(door): State<Door>, socket: WebSocketUpgrade) -> axum::response::Response {
