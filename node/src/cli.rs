@@ -44,17 +44,24 @@ pub fn run(cli: Cli) -> ExitCode {
         Subcommands::Load(load) => match load.run() {
             Ok(true) => Ok(()),
             Ok(false) => return ExitCode::FAILURE,
-            Err(error) => Err(error),
+            Err(error) => {
+                complain(&error);
+                return ExitCode::from(2);
+            }
         },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The last words go to standard error even when logging never began.
-            let _ = writeln!(std::io::stderr(), "plenary: {error:#}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+/// The last words go to standard error even when logging never began.
+fn complain(error: &anyhow::Error) {
+    let _ = writeln!(std::io::stderr(), "plenary: {error:#}");
 }
 
 /// Says something to whoever started us. Unlike a log line, this is an interface: scripts read it.

@@ -9,12 +9,13 @@ mod figures;
 mod limits;
 mod owner;
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
-use plenary_protocol::PoolSize;
+use plenary_protocol::{Interest, PoolSize, VideoInterest};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -62,7 +63,7 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Not signed in.
-    #[error("no user token: give one, or allow guest users on {node}")]
+    #[error("{node} gives no guest a user token: give a user token, or name a node that allows guest users")]
     SignIn {
         /// The node that was asked.
         node: String,
@@ -119,19 +120,20 @@ impl Plan {
         let mut stop = pin!(stop.fuse());
         tell(format!("{} people join {} meetings", self.people(), self.rooms));
         let mut crowd = self.gather(&mut stop).await?;
-        tell(format!("{} have joined; they stay for {:?}", crowd.present(), self.hold));
-        crowd.measure().await;
         if !stop.is_terminated() {
+            tell(format!("{} have joined; they stay for {:?}", crowd.present(), self.hold));
+            crowd.measure().await;
             tokio::select! {
                 () = tokio::time::sleep(self.hold) => {}
                 () = &mut stop => {}
             }
         }
+        let stopped = stop.is_terminated();
         let (summary, left) = crowd.leave().await;
         if left > 0 {
             tell(format!("{left} meetings could not be ended and removed"));
         }
-        Ok(summary)
+        Ok(Summary { stopped, ..summary })
     }
 
     /// Makes the meetings, has everyone join, and waits until each of them sees and hears what there is, or `stop` ends.
@@ -158,7 +160,7 @@ impl Plan {
         let places: Vec<Place> = self.places().collect();
         let everyone = self.join_all(&places, &meetings, stop).await;
         let everyone = self.all_see(&places, everyone, stop).await;
-        Ok(Crowd { owner, pictures: self.pictures, publishers: self.publishers, places, everyone, began: clock::now() })
+        Ok(Crowd { owner, pictures: self.pictures, places, everyone, began: clock::now() })
     }
 
     /// Has everyone join, until `stop` ends.
@@ -230,6 +232,7 @@ impl Plan {
         let options = Options {
             video: self.video,
             pool: PoolSize { audio: 3, video: self.pictures },
+            interest: Some(Interest { video: VideoInterest::Speakers { max: self.pictures }, audio: true }),
             deadline: self.deadline,
             ..Options::new(place.node.clone(), meeting, place.name.clone())
         };
@@ -241,7 +244,6 @@ impl Plan {
 pub struct Crowd {
     owner: Owner,
     pictures: u16,
-    publishers: usize,
     places: Vec<Place>,
     everyone: Vec<Result<Present, String>>,
     /// When it was begun to measure.
@@ -276,12 +278,18 @@ impl Crowd {
 
     /// Has everyone leave, ends and removes the meetings; how it went, and how many meetings are left.
     pub async fn leave(self) -> (Summary, usize) {
-        let Self { owner, pictures, publishers, places, everyone, began } = self;
+        let Self { owner, pictures, places, everyone, began } = self;
+        // Whoever did not get in is not missed a second time by those who did.
+        let mut publishers: BTreeMap<usize, usize> = BTreeMap::new();
+        for (place, _) in places.iter().zip(&everyone).filter(|(place, one)| place.publishes && one.is_ok()) {
+            *publishers.entry(place.room).or_default() += 1;
+        }
         let held = clock::now().saturating_duration_since(began);
         // All reports before anybody leaves: those who stay would miss them.
         let (mut people, mut there) = (Vec::new(), Vec::new());
         for (place, one) in places.into_iter().zip(everyone) {
-            let others = publishers - usize::from(place.publishes);
+            let there_publish = publishers.get(&place.room).copied().unwrap_or(0);
+            let others = there_publish.saturating_sub(usize::from(place.publishes));
             match one {
                 Err(failure) => people.push(Person { failure: Some(failure), ..place.person() }),
                 Ok(Present { participant, before }) => {

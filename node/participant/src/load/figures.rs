@@ -69,6 +69,8 @@ pub struct Spread {
 pub struct Summary {
     /// How long all were there, in seconds.
     pub held_s: f64,
+    /// It was stopped before its time.
+    pub stopped: bool,
     /// People who were to join.
     pub people: usize,
     /// Those who did not get in, or did not stay.
@@ -135,6 +137,7 @@ impl Summary {
         each.iter().for_each(|person| delays.merge(&person.delays));
         Self {
             held_s: held.as_secs_f64(),
+            stopped: false,
             people: each.len(),
             failed: each.iter().filter(|person| person.failure.is_some()).count(),
             join_ms: by_person(&|person| time(person.join)),

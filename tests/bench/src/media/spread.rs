@@ -1,5 +1,9 @@
 //! How far a ratio of medians can be trusted.
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+
 use crate::report::median;
 
 /// Resamplings of a bootstrap.
@@ -16,11 +20,9 @@ pub(super) struct Interval {
 /// The ratio of the medians; nothing when one of them has no figure. The same figures give the same interval.
 pub(super) fn interval(above: &[f64], below: &[f64]) -> Option<Interval> {
     let ratio = median(above.to_vec())? / median(below.to_vec())?;
-    let mut state = 1;
-    let mut drawn = |from: &[f64]| -> Vec<f64> {
-        let mut one = || from[usize::try_from(next(&mut state) % from.len() as u64).unwrap_or(0)];
-        (0..from.len()).map(|_| one()).collect()
-    };
+    let mut random = StdRng::seed_from_u64(1);
+    let mut drawn =
+        |from: &[f64]| -> Vec<f64> { (0..from.len()).filter_map(|_| from.choose(&mut random).copied()).collect() };
     let mut ratios = Vec::with_capacity(RESAMPLINGS);
     for _ in 0..RESAMPLINGS {
         ratios.push(median(drawn(above))? / median(drawn(below))?);
@@ -28,15 +30,6 @@ pub(super) fn interval(above: &[f64], below: &[f64]) -> Option<Interval> {
     ratios.sort_by(f64::total_cmp);
     let (low, high) = (ratios[RESAMPLINGS * 25 / 1000], ratios[RESAMPLINGS * 975 / 1000 - 1]);
     Some(Interval { ratio, low, high })
-}
-
-/// The SplitMix64 generator (Steele, Lea and Flood, OOPSLA 2014).
-const fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
