@@ -30,8 +30,8 @@ const ATTEMPT_TIME: Duration = Duration::from_millis(500);
 /// Proposals that may wait; more wait for a place.
 pub(super) const QUEUE: usize = 8192;
 
-/// Requests that are out at a time. Beyond the first only full ones leave: a proposal that waits for company costs less
-/// of every node's time than one that goes alone.
+/// Requests that are out at a time. Beyond the first only those leave that are full or have waited for [`COMPANY`]: a
+/// proposal in company costs less of every node's time than one that goes alone.
 const IN_FLIGHT: usize = 4;
 
 /// For how long a proposal waits for company: a request may be out to a node that never answers.

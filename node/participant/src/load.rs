@@ -136,7 +136,8 @@ impl Plan {
         Ok(Summary { stopped, ..summary })
     }
 
-    /// Makes the meetings, has everyone join, and waits until each of them sees and hears what there is, or `stop` ends.
+    /// Makes the meetings, has everyone join, and waits until each of them sees and hears what there is. Once `stop` has
+    /// ended nobody else begins to join.
     ///
     /// # Errors
     ///
