@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use plenary_tests::{Cluster, plenary, say};
+use plenary_tests::{Cluster, DEADLINE, plenary, say};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_founder_that_was_cut_off_before_it_had_founded_does_so_at_its_next_start() -> Result<()> {
@@ -67,5 +69,35 @@ fn a_node_that_finds_its_ports_taken_names_them_and_founds_nothing() -> Result<(
         assert!(!ran.status.success() && said.contains(&format!("`{part}.listen`: 127.0.0.1:")), "{said}");
         assert!(!data.join("identity").exists(), "{part}: nothing was founded");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_several_addresses_answers_from_the_one_that_was_asked() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("node.toml");
+    // From the first address, nothing can be sent to people who come by IPv4.
+    fs::write(
+        &config,
+        format!(
+            "data_dir = {:?}\n[http]\nlisten = \"127.0.0.1:0\"\n[control]\nlisten = \"127.0.0.1:0\"\n\
+             [media_link]\nlisten = \"127.0.0.1:0\"\n[media]\nlisten = [\"[::1]:0\", \"127.0.0.1:0\"]\n\
+             workers = 1\n[auth]\nguest_users = true\n",
+            folder.path().join("data")
+        ),
+    )?;
+    let mut node = tokio::process::Command::new(plenary()?);
+    node.args(["node", "--init", "--config"]).arg(&config).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut node = node.spawn()?;
+    let mut lines = BufReader::new(node.stdout.take().context("stdout")?).lines();
+    let ready = timeout(DEADLINE, lines.next_line()).await??.context("it ended before it was ready")?;
+    let http = ready.split(' ').find_map(|word| word.strip_prefix("http=")).with_context(|| ready.clone())?;
+
+    let mut load = tokio::process::Command::new(plenary()?);
+    load.args(["load", "--url", &format!("http://{http}"), "--publishers", "2", "--kbps", "100", "--seconds", "1"]);
+    let output = load.args(["--max-frozen-percent", "100"]).stdin(Stdio::null()).kill_on_drop(true).output().await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    node.kill().await?;
     Ok(())
 }

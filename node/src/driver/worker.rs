@@ -54,7 +54,7 @@ pub struct WorkerGauges {
 /// What a worker is made of.
 pub(super) struct Parts {
     pub(super) sfu: Sfu,
-    pub(super) sockets: Vec<BoundSocket>,
+    pub(super) sockets: Arc<[BoundSocket]>,
     pub(super) inbox: Inbox,
     /// All workers of this node, this one included, by index.
     pub(super) siblings: Vec<Mailbox>,
@@ -182,8 +182,8 @@ impl Worker {
 
     fn sockets(&mut self) {
         let mut buffers = std::mem::replace(&mut self.buffers, ReceiveBuffers::empty());
-        let sockets = std::mem::take(&mut self.parts.sockets);
-        for socket in &sockets {
+        let sockets = Arc::clone(&self.parts.sockets);
+        for socket in &*sockets {
             let destination = socket.advertised();
             for _ in 0..BATCHES_A_TURN {
                 let more = socket.receive(&mut buffers, |source, contents| {
@@ -195,7 +195,6 @@ impl Worker {
                 self.drain();
             }
         }
-        self.parts.sockets = sockets;
         self.buffers = buffers;
     }
 
@@ -224,7 +223,8 @@ impl Worker {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Transmit { source, destination, contents } => {
-                let socket = self.parts.sockets.iter().position(|socket| socket.advertised() == source).unwrap_or(0);
+                let socket = self.parts.sockets.iter().position(|socket| socket.advertised() == source);
+                let socket = socket.expect("an `Sfu` sends from its own addresses only");
                 self.outgoing[socket].push((destination, contents));
             }
             Output::Session { session, event } => self.tell(session, event),

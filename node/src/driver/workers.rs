@@ -71,7 +71,7 @@ impl Workers {
             };
             let parts = Parts {
                 sfu: Sfu::new(clock(), settings, certificate.clone()),
-                sockets,
+                sockets: sockets.into(),
                 inbox,
                 siblings: mailboxes.clone(),
                 index,
