@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/pion/dtls/v2"
 	"github.com/pion/ice/v2"
@@ -16,6 +17,14 @@ import (
 // Bytes the media socket may hold in each direction, as far as net.core.rmem_max and wmem_max allow: a burst of
 // keyframes from a full meeting.
 const socketBuffer = 8 << 20
+
+// A client that vanishes without a word is removed after disconnectedAfter and failedAfter: Pion doesn't tell when only
+// its DTLS says goodbye. All but failedAfter are Pion's defaults.
+const (
+	disconnectedAfter = 5 * time.Second
+	failedAfter       = 10 * time.Second
+	keepaliveInterval = 2 * time.Second
+)
 
 // newEngine sets Pion up for a server with one UDP port of ip, and makes the certificate of its PeerConnections.
 func newEngine(ip net.IP, srtp string) (*webrtc.API, webrtc.Configuration, error) {
@@ -72,6 +81,7 @@ func settings(ip net.IP, srtp string) (webrtc.SettingEngine, error) {
 	}
 	settings.SetICEUDPMux(webrtc.NewICEUDPMux(nil, socket))
 	settings.SetLite(true)
+	settings.SetICETimeouts(disconnectedAfter, failedAfter, keepaliveInterval)
 	settings.SetIncludeLoopbackCandidate(true)
 	network := webrtc.NetworkTypeUDP4
 	if ip.To4() == nil {

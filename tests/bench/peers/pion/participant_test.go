@@ -18,8 +18,8 @@ import (
 	"github.com/pion/webrtc/v3"
 )
 
-// How long a condition may take to come true.
-const patience = 20 * time.Second
+// How long a condition may take to come true; more than it takes the SFU to miss somebody.
+const patience = 2 * (disconnectedAfter + failedAfter)
 
 // shape is what a participant offers.
 type shape struct {
@@ -39,6 +39,7 @@ type participant struct {
 	url        string
 	id         uint64
 	connection *webrtc.PeerConnection
+	answer     offerResponse
 	// By number, mids in the order of the offer.
 	audioSlots, videoSlots []string
 	locals                 []*webrtc.TrackLocalStaticRTP
@@ -68,6 +69,7 @@ func offering(t *testing.T, shape shape) (*webrtc.PeerConnection, string) {
 	settings.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	settings.SetICETimeouts(2*time.Second, failedAfter, 200*time.Millisecond)
 	if shape.profile != 0 {
 		settings.SetSRTPProtectionProfiles(shape.profile)
 	}
@@ -111,6 +113,14 @@ func offering(t *testing.T, shape shape) (*webrtc.PeerConnection, string) {
 // join offers and takes the answer; it does not wait until it is connected.
 func join(t *testing.T, url string, id uint64, meeting string, shape shape) *participant {
 	t.Helper()
+	p := knock(t, url, id, meeting, shape)
+	p.accept()
+	return p
+}
+
+// knock offers; the SFU can't reach it before it accepts.
+func knock(t *testing.T, url string, id uint64, meeting string, shape shape) *participant {
+	t.Helper()
 	connection, offer := offering(t, shape)
 	p := &participant{
 		t: t, url: url, id: id, connection: connection,
@@ -139,23 +149,34 @@ func join(t *testing.T, url string, id uint64, meeting string, shape shape) *par
 		}
 	}
 	request := offerRequest{Client: id, Meeting: meeting, SDP: offer, Slots: slots}
-	var answer offerResponse
-	if status := post(t, url+"/offer", request, &answer); status != http.StatusOK {
+	if status := post(t, url+"/offer", request, &p.answer); status != http.StatusOK {
 		t.Fatalf("the offer of %d: status %d", id, status)
 	}
-	must(t, connection.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}))
 	t.Cleanup(p.close)
 	return p
 }
 
-// Packet number count of a source, as every test publisher makes it. Its payload names publisher and kind.
-func sequence(count uint32) uint16  { return uint16(65500 + count) }
+func (p *participant) accept() {
+	p.t.Helper()
+	answer := webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: p.answer.SDP}
+	must(p.t, p.connection.SetRemoteDescription(answer))
+}
+
+// What packet number count of a source is like. Its payload names the publisher and the kind, and ends in the number.
 func timestamp(count uint32) uint32 { return 960 * count }
 func marker(count uint32) bool      { return count%3 == 0 }
+func padding(count uint32) bool     { return count%5 == 0 }
 func number(payload []byte) uint32  { return binary.BigEndian.Uint32(payload[len(payload)-4:]) }
 func origin(payload []byte) string  { return string(payload[:len(payload)-4]) }
 
-func (p *participant) label(kind webrtc.RTPCodecType) string { return fmt.Sprintf("%s of %d", kind, p.id) }
+// Those of different publishers are far apart, and those of the first soon wrap.
+func (p *participant) sequence(count uint32) uint16 {
+	return uint16(65500 + 20000*(uint32(p.id)-1) + count)
+}
+
+func (p *participant) label(kind webrtc.RTPCodecType) string {
+	return fmt.Sprintf("%s of %d", kind, p.id)
+}
 
 // publish sends on all its tracks, until it closes.
 func (p *participant) publish() {
@@ -171,8 +192,13 @@ func (p *participant) publish() {
 			for _, local := range p.locals {
 				payload := binary.BigEndian.AppendUint32([]byte(p.label(local.Kind())), count)
 				header := rtp.Header{
-					Version: 2, SequenceNumber: sequence(count), Timestamp: timestamp(count), Marker: marker(count),
+					Version: 2, SequenceNumber: p.sequence(count), Timestamp: timestamp(count), Marker: marker(count),
 				}
+				if padding(count) {
+					header.Padding = true
+					payload = append(payload, 1)
+				}
+				_ = header.SetExtension(5, []byte("mid"))
 				_ = local.WriteRTP(&rtp.Packet{Header: header, Payload: payload})
 			}
 		}
@@ -311,14 +337,14 @@ func (p *participant) askForKeyframe(mid string) {
 	must(p.t, p.connection.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(ssrc)}}))
 }
 
-// settled waits until it is connected or will never be.
-func (p *participant) settled() (state webrtc.PeerConnectionState) {
+// connects waits until it is connected or has lost the SFU, which closes what it can't agree with.
+func (p *participant) connects() (connected bool) {
 	p.t.Helper()
-	p.wait("connected or failed", func() bool {
-		state = p.state
-		return state == webrtc.PeerConnectionStateConnected || state == webrtc.PeerConnectionStateFailed
+	p.wait("an end of connecting", func() bool {
+		connected = p.state == webrtc.PeerConnectionStateConnected
+		return connected || p.state >= webrtc.PeerConnectionStateDisconnected
 	})
-	return state
+	return connected
 }
 
 // codecOf is the MIME type that its offer gave to a payload type.
