@@ -4,8 +4,8 @@
 //	publisher ──► UDP mux ──► SRTP ──► publication.forward ──► slot.write ──► TrackLocalStaticRTP ──► SRTP ──► UDP
 //	              one port             one per track           one per subscriber
 //
-// main.go is the door, engine.go what Pion is set to, meeting.go who is shown in which slot, publication.go and slot.go
-// the way of a packet.
+// main.go is the door, engine.go what Pion is set to, negotiation.go the answer, meeting.go who is shown in which slot,
+// publication.go and slot.go the way of a packet.
 //
 // # How to talk to it
 //
@@ -33,7 +33,8 @@
 //
 // A PLI or FIR of a subscriber, a subscriber that connects and a slot that shows another track ask the publisher for a
 // keyframe by PLI, at most once in 300 ms. NACK, reports and TWCC feedback are Pion's default interceptors; this version
-// of Pion answers a NACK on the SSRC of the stream itself, and does not unpack what a publisher resends by RTX.
+// of Pion answers a NACK on the SSRC of the stream itself, and does not unpack what a publisher resends by RTX. So it is
+// to be measured without loss: a client that wants an RTX stream declared before it sends NACKs, as str0m does, sends none.
 package main
 
 import (
