@@ -27,6 +27,7 @@ mod report;
 mod rest;
 mod signalling;
 mod source;
+mod srtp;
 mod words;
 
 #[cfg(test)]
@@ -40,3 +41,4 @@ pub use report::{Ended, Network, Published, Report, Segment, SenderReport, SlotK
 pub use rest::{RestError, Ticket};
 pub use signalling::{Received, Signalling, SignallingError};
 pub use source::{Epoch, Speech, Video};
+pub use srtp::Profiles;

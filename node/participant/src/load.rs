@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::FusedFuture;
-use plenary_protocol::{Interest, PoolSize, VideoInterest};
+use plenary_protocol::{Interest, PoolSize, SourceName, VideoInterest};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
@@ -51,10 +51,15 @@ pub struct Plan {
     pub joins_per_second: f64,
     /// For how long they stay once all are there.
     pub hold: Duration,
-    /// What cameras make.
-    pub video: Video,
+    /// What publishers' cameras make; without this they only speak.
+    pub video: Option<Video>,
     /// Pictures that each person sees at most.
     pub pictures: u16,
+    /// Voices that each person hears at once at most.
+    pub voices: u16,
+    /// Connections go one way, as some servers want it: publishers see and hear nobody, and subscribers have nothing to
+    /// publish with.
+    pub apart: bool,
     /// How long a join, and then the first media, may take.
     pub deadline: Duration,
 }
@@ -161,7 +166,7 @@ impl Plan {
         let places: Vec<Place> = self.places().collect();
         let everyone = self.join_all(&places, &meetings, stop).await;
         let everyone = self.all_see(&places, everyone, stop).await;
-        Ok(Crowd { owner, pictures: self.pictures, places, everyone, began: clock::now() })
+        Ok(Crowd { plan: self.clone(), owner, places, everyone, began: clock::now() })
     }
 
     /// Has everyone join, until `stop` ends.
@@ -197,11 +202,12 @@ impl Plan {
         }
         let mut waiting = JoinSet::new();
         for (number, (place, one)) in places.iter().zip(everyone).enumerate() {
-            let others = self.publishers > usize::from(place.publishes);
-            let (pictures, deadline) = (others && self.pictures > 0, self.deadline);
+            let others = self.others(place, self.publishers) > 0;
+            let (sound, pictures, deadline) =
+                (others && self.voices > 0, others && self.pictures_seen() > 0, self.deadline);
             waiting.spawn(async move {
                 let one = match one {
-                    Ok(present) => sees(present, others, pictures, deadline).await,
+                    Ok(present) => sees(present, sound, pictures, deadline).await,
                     Err(failure) => Err(failure),
                 };
                 (number, one)
@@ -223,6 +229,20 @@ impl Plan {
         })
     }
 
+    /// Pictures that each person sees at most: none where there are no cameras.
+    fn pictures_seen(&self) -> u16 {
+        if self.video.is_some() { self.pictures } else { 0 }
+    }
+
+    /// How many of a room's publishers someone there sees and hears.
+    fn others(&self, place: &Place, publishers: usize) -> usize {
+        match (place.publishes, self.apart) {
+            (true, true) => 0,
+            (true, false) => publishers.saturating_sub(1),
+            (false, _) => publishers,
+        }
+    }
+
     /// When the join of this number begins.
     fn turn(&self, number: usize) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "52 bits of people are more than there are")]
@@ -230,21 +250,30 @@ impl Plan {
     }
 
     fn options(&self, place: &Place, meeting: &str) -> Options {
-        let options = Options {
-            video: self.video,
-            pool: PoolSize { audio: 3, video: self.pictures },
-            interest: Some(Interest { video: VideoInterest::Speakers { max: self.pictures }, audio: true }),
+        let sees_nobody = self.apart && place.publishes;
+        let (voices, pictures) = if sees_nobody { (0, 0) } else { (self.voices, self.pictures_seen()) };
+        let mut options = Options {
+            video: self.video.unwrap_or_default(),
+            pool: PoolSize { audio: voices, video: pictures },
+            interest: Some(Interest { video: VideoInterest::Speakers { max: pictures }, audio: voices > 0 }),
             deadline: self.deadline,
             ..Options::new(place.node.clone(), meeting, place.name.clone())
         };
+        if self.video.is_none() {
+            options.sources.retain(|source| *source != SourceName::Camera);
+            options.publish.retain(|source| *source != SourceName::Camera);
+        }
+        if self.apart && !place.publishes {
+            options.sources.clear();
+        }
         if place.publishes { options } else { options.watching() }
     }
 }
 
 /// Everyone of a load, in their meetings.
 pub struct Crowd {
+    plan: Plan,
     owner: Owner,
-    pictures: u16,
     places: Vec<Place>,
     everyone: Vec<Result<Present, String>>,
     /// When it was begun to measure.
@@ -279,7 +308,7 @@ impl Crowd {
 
     /// Has everyone leave, ends and removes the meetings; how it went, and how many meetings are left.
     pub async fn leave(self) -> (Summary, usize) {
-        let Self { owner, pictures, places, everyone, began } = self;
+        let Self { plan, owner, places, everyone, began } = self;
         // Whoever did not get in is not missed a second time by those who did.
         let mut publishers: BTreeMap<usize, usize> = BTreeMap::new();
         for (place, _) in places.iter().zip(&everyone).filter(|(place, one)| place.publishes && one.is_ok()) {
@@ -290,12 +319,12 @@ impl Crowd {
         let (mut people, mut there) = (Vec::new(), Vec::new());
         for (place, one) in places.into_iter().zip(everyone) {
             let there_publish = publishers.get(&place.room).copied().unwrap_or(0);
-            let others = there_publish.saturating_sub(usize::from(place.publishes));
+            let pictures = plan.others(&place, there_publish).min(plan.pictures_seen().into());
             match one {
                 Err(failure) => people.push(Person { failure: Some(failure), ..place.person() }),
                 Ok(Present { participant, before }) => {
                     let report = participant.report().await;
-                    people.push(place.got(&report, before, others.min(pictures.into())));
+                    people.push(place.got(&report, before, pictures));
                     there.push(participant);
                 }
             }
@@ -399,8 +428,10 @@ mod tests {
             subscribers: 1,
             joins_per_second: 4.0,
             hold: Duration::from_secs(1),
-            video: Video::default(),
+            video: Some(Video::default()),
             pictures: 4,
+            voices: 3,
+            apart: false,
             deadline: Duration::from_secs(1),
         }
     }
@@ -412,6 +443,23 @@ mod tests {
         assert_eq!(places[..4], [place(0, "a", true), place(1, "b", true), place(0, "b", true), place(1, "a", true)]);
         assert_eq!(places[4..], [place(0, "a", false), place(1, "b", false)]);
         assert_eq!(plan().people(), places.len());
+    }
+
+    #[test]
+    fn connections_that_go_one_way_have_nothing_the_other_way() {
+        let plan = Plan { apart: true, ..plan() };
+        let places: Vec<Place> = plan.places().collect();
+        let (first, last) = (plan.options(&places[0], "m"), plan.options(&places[5], "m"));
+        assert_eq!((first.pool, first.sources.len()), (PoolSize { audio: 0, video: 0 }, 2));
+        assert_eq!((last.pool, last.sources.len()), (PoolSize { audio: 3, video: 4 }, 0));
+        assert_eq!([0, 5].map(|at| plan.others(&places[at], 2)), [0, 2]);
+    }
+
+    #[test]
+    fn without_cameras_there_is_no_picture_to_wait_for() {
+        let plan = Plan { video: None, ..plan() };
+        let options = plan.options(&plan.places().next().expect("a place"), "m");
+        assert_eq!((options.publish, options.pool.video), (vec![SourceName::Microphone], 0));
     }
 
     #[test]

@@ -328,6 +328,7 @@ pub struct PeerError {
 /// What every peer's PeerConnection is like.
 pub(crate) fn config() -> RtcConfig {
     Rtc::builder()
+        .set_crypto_provider(crate::srtp::provider())
         .set_rtp_mode(true)
         .clear_codecs()
         .enable_opus(true, false)

@@ -15,6 +15,8 @@ use super::say;
 
 /// Files a person holds open: sockets for signalling and for media, with some to spare.
 const FILES_EACH: u64 = 4;
+/// Voices that a person hears at once: what the web client takes.
+const VOICES: u16 = 3;
 
 /// Puts participants with synthetic sound and pictures on a cluster and says whether it keeps them well: prints PASS, or
 /// FAIL with every limit that was exceeded. It makes meetings of its own and removes them.
@@ -122,7 +124,7 @@ impl Load {
         };
         let file = self.json.as_ref().map(create).transpose()?;
         crate::prepare_process();
-        allow_files(FILES_EACH * plan.people() as u64);
+        crate::allow_files(FILES_EACH * plan.people() as u64);
         let tell = |line: String| {
             // Progress is for people; what is read by programs comes on standard output.
             let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("plenary load: {line}\n"));
@@ -177,8 +179,10 @@ impl Load {
             subscribers: self.subscribers.into(),
             joins_per_second: self.joins_per_second,
             hold: Duration::from_secs(self.seconds),
-            video: Video { bitrate: self.kbps * 1000, ..Video::default() },
+            video: Some(Video { bitrate: self.kbps * 1000, ..Video::default() }),
             pictures: self.pictures,
+            voices: VOICES,
+            apart: false,
             deadline: Duration::from_secs(self.patience),
         })
     }
@@ -249,16 +253,4 @@ fn worst(each: &[Person]) -> Vec<&Person> {
 
 fn figure(number: Option<f64>) -> String {
     number.map_or_else(|| "-".to_owned(), |number| format!("{number:.2}"))
-}
-
-/// Has the process open so many files more, as far as it may; who meets the limit is told by the failed joins.
-fn allow_files(more: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let (Some(current), maximum) = (limit.current, limit.maximum) else { return };
-    let wanted = current + more;
-    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
-        tracing::debug!(%error, "the limit of open files stays");
-    }
 }

@@ -21,6 +21,8 @@ const SYNC_BYTES: usize = 4096;
 struct Ticks {
     /// Of processes at a lowered priority, in user mode.
     lowered: u64,
+    /// Taken by other guests of the same machine.
+    stolen: u64,
     busy: u64,
     all: u64,
 }
@@ -30,9 +32,9 @@ fn ticks() -> Result<Ticks> {
     let line = text.lines().next().context("/proc/stat is empty")?;
     // user nice system idle iowait irq softirq steal; what follows is contained in them.
     let fields: Vec<u64> = line.split_whitespace().skip(1).take(8).map(str::parse).collect::<Result<_, _>>()?;
-    let [_, lowered, _, idle, waiting, ..] = fields[..] else { anyhow::bail!("/proc/stat: {line}") };
+    let [_, lowered, _, idle, waiting, _, _, stolen] = fields[..] else { anyhow::bail!("/proc/stat: {line}") };
     let all = fields.iter().sum();
-    Ok(Ticks { lowered, busy: all - idle - waiting, all })
+    Ok(Ticks { lowered, stolen, busy: all - idle - waiting - stolen, all })
 }
 
 /// Processor time of one process in ticks; 0 once it is gone.
@@ -52,6 +54,8 @@ pub(crate) struct Load {
     pub(crate) foreign: f64,
     /// The part of `foreign` at a lowered priority, which gives way.
     pub(crate) lowered: f64,
+    /// Of other guests of the same machine: it was not there for us.
+    pub(crate) stolen: f64,
 }
 
 /// Watches the processors from its making to [`Watch::end`].
@@ -82,6 +86,7 @@ impl Watch {
             own: share(own),
             foreign: share(busy.saturating_sub(own)),
             lowered: share(after.lowered - self.before.lowered),
+            stolen: share(after.stolen - self.before.stolen),
         })
     }
 }
@@ -111,6 +116,13 @@ pub(crate) fn memory(pid: u32) -> Result<(u64, u64)> {
         kib.map(|kib| kib * 1024).with_context(|| format!("process {pid} has no {name}"))
     };
     Ok((field("VmRSS:")?, field("VmHWM:")?))
+}
+
+/// A process's memory in bytes, what it shares with others divided among them (`smaps_rollup`, proc_pid_smaps(5)).
+pub(crate) fn proportional_memory(pid: u32) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).with_context(|| format!("process {pid} has no Pss"))
 }
 
 /// Bytes that a folder takes on disk, and those of its files that `select` names.

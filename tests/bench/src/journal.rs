@@ -22,6 +22,12 @@ impl Journal {
         Ok(Self { file: BufWriter::new(file), path })
     }
 
+    /// A file that is there, to be gone on with.
+    pub(crate) fn append(path: &Path) -> Result<Self> {
+        let file = File::options().append(true).open(path).with_context(|| path.display().to_string())?;
+        Ok(Self { file: BufWriter::new(file), path: path.to_owned() })
+    }
+
     /// Writes one line and makes sure that it is there should the run be cut short.
     pub(crate) fn write<T: Serialize>(&mut self, line: &T) -> Result<()> {
         serde_json::to_writer(&mut self.file, line)?;

@@ -1,7 +1,7 @@
 //! `plenary-bench`: measures Plenary beside what it wants to be compared with. Run it with `scripts/bench`.
 //!
 //! ```text
-//! media ─► plenary, plain ◄─ people; floor
+//! media ─► plenary, plain, pion, janus ◄─ people; floor ─► journal ─► report
 //! directory ─► plenary: three of this binary as `member` ─┐
 //!           └► etcd: three of etcd                        ├─► load (closed, open) ─► journal ─► summary
 //!                                     clients at a door ──┘
@@ -9,6 +9,7 @@
 //!
 //! A measurement tells how much of the processors everybody else took meanwhile, and is void when that was much.
 
+mod cgroup;
 mod clients;
 mod clock;
 mod directory;
@@ -48,8 +49,10 @@ struct Cli {
 enum Command {
     /// Writes, reads and growth of the directory, beside etcd.
     Directory(directory::Directory),
-    /// What a delivered packet costs, beside a plain SFU and the floor.
+    /// What a delivered packet costs, beside other servers and the floor.
     Media(media::Media),
+    /// Prints the tables of runs of `media` again, compares two, draws plots.
+    Report(media::Report),
     /// A plain SFU.
     #[command(hide = true)]
     Plain(media::Plain),
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Directory(directory) => block_on(directory.run()),
         Command::Media(media) => media.run(),
+        Command::Report(report) => report.run(),
         Command::Plain(plain) => plain.run(),
         Command::Floor(floor) => floor.run(),
         Command::Member(member) => member.run(),

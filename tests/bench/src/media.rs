@@ -1,84 +1,60 @@
-//! What a delivered packet costs: one publisher, many subscribers, Plenary beside a plain SFU and the floor.
+//! What a delivered packet costs: workloads W1 to W3 on Plenary, its peers and the floor, on loopback and over a veth pair.
 //!
 //! ```text
-//! CPU 0: the server under test, started anew for each measurement, in the order ABBA
-//! CPU 1: this process: the people (`plenary_participant`), who check every packet
+//! CPU 0: the server under test, started anew for each measurement, in the order A B C D D C B A
+//! CPU 1: this process: the people (`plenary_participant`), who check every packet; the doors of servers that need one
 //! ```
 //!
 //! Cost is the processor time of all of the server's threads over a time, divided by the packets that subscribers received
 //! meanwhile. A measurement is void when the people had no time to spare, packets were lost, or others took part of the
-//! processors.
+//! processors ([`cell`]).
 
+mod cell;
+mod door;
 mod floor;
+mod janus;
+mod network;
+mod pion;
 mod plain;
+mod plot;
 mod server;
+mod sink;
 mod spread;
+mod table;
+mod workload;
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use futures_util::FutureExt;
-use plenary_participant::Video;
-use plenary_participant::load::{Plan, Summary};
+use plenary_participant::Profiles;
+use plenary_participant::load::Summary;
 use rustix::thread::{CpuSet, sched_setaffinity};
-use serde::Serialize;
 
 pub(crate) use floor::Floor;
 pub(crate) use plain::Plain;
+pub(crate) use table::Report;
 
+use self::cell::{Cell, Step, Who};
 use self::floor::Taken;
-use self::server::{Kind, Server};
-use self::spread::{Interval, interval};
+use self::network::{Network, Path};
+use self::server::{Kind, Server, Tuning};
+use self::sink::Sink;
+use self::table::Table;
+use self::workload::Workload;
 use crate::clock::{now, seconds};
 use crate::host::{Watch, cpu_nanos};
 use crate::journal::Journal;
-use crate::report::{median, say, tell};
+use crate::report::{say, tell};
 use crate::run::alone;
 
-/// Opus frames a second, of 20 ms each.
-const AUDIO_EACH_SECOND: u64 = 50;
-/// Bytes of an Opus frame, about.
-const AUDIO_BYTES: usize = 70;
-/// Pictures a second.
-const FRAMES_EACH_SECOND: u64 = 30;
-/// Bytes of a picture in one packet at most: what `plenary_participant` makes of it.
-const PACKET_BYTES: usize = 1084;
 /// How long people and server may take to settle once all see something.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Joins a second.
-const JOINS: f64 = 20.0;
-
-/// Share of its processor that the generator may take.
-const GENERATOR: f64 = 0.85;
-/// Part of packets that may be lost.
-const LOST: f64 = 0.001;
-/// Share of all processors that others may take.
-const FOREIGN: f64 = 0.05;
-
-/// What the publisher sends.
-#[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Traffic {
-    /// Kilobits a second of the picture.
-    #[arg(long, default_value_t = 1500)]
-    kbps: u32,
-}
-
-impl Traffic {
-    /// Packets of a frame, and the bytes of each.
-    fn frame(self) -> (usize, usize) {
-        let bytes = usize::try_from(u64::from(self.kbps) * 125 / FRAMES_EACH_SECOND).unwrap_or(usize::MAX);
-        let count = bytes.div_ceil(PACKET_BYTES);
-        (count, bytes.checked_div(count).unwrap_or(0))
-    }
-}
+/// Files that this process may have open: two sockets for each of a thousand people, and more.
+const FILES: u64 = 8192;
 
 /// Compares what a delivered packet costs.
 #[derive(Debug, Args)]
@@ -86,254 +62,217 @@ pub(crate) struct Media {
     /// Where raw results go.
     #[arg(long, default_value = ".run/bench")]
     folder: PathBuf,
-    /// Subscribers of the one publisher.
-    #[arg(long, value_delimiter = ',', default_value = "25,100")]
-    subscribers: Vec<u16>,
-    /// Seconds of each measurement.
-    #[arg(long, default_value_t = 10)]
-    seconds: u32,
-    /// Times ABBA.
-    #[arg(long, default_value_t = 2)]
-    rounds: usize,
+    /// Workloads.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Workload::ALL)]
+    workloads: Vec<Workload>,
+    /// Servers, the first of which is compared with the others.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Plenary, Kind::Plain, Kind::Pion, Kind::Janus])]
+    servers: Vec<Kind>,
+    /// Ways between people and servers.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Path::Lo, Path::Veth])]
+    paths: Vec<Path>,
+    /// Sizes instead of each workload's own: subscribers, or rooms.
+    #[arg(long, value_delimiter = ',')]
+    sizes: Option<Vec<u16>>,
+    /// Seconds of each measurement; 8, or 60 with --full.
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// Times forth and back at the largest size, once at the others; 3, or 7 with --full.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// All sizes, and long enough for figures to be quoted: hours.
+    #[arg(long)]
+    full: bool,
+    /// Goes on with an earlier run, of the same arguments, that was cut short: its file of raw results.
+    #[arg(long)]
+    resume: Option<PathBuf>,
     #[command(flatten)]
-    traffic: Traffic,
-}
-
-/// One measurement.
-#[derive(Debug, Clone, Serialize)]
-struct Cell {
-    line: &'static str,
-    server: Kind,
-    subscribers: u16,
-    /// Packets that subscribers received.
-    packets: u64,
-    lost: u64,
-    cpu_ns: u64,
-    /// Processor time for a delivered packet.
-    ns_per_packet: f64,
-    /// The generator's share of its processor.
-    generator: f64,
-    /// Others' share of all processors.
-    foreign: f64,
-    delay_p50_ms: Option<f64>,
-    delay_p99_ms: Option<f64>,
-    void: bool,
+    tuning: Tuning,
 }
 
 impl Media {
     pub(crate) fn run(&self) -> Result<()> {
         let cpus = std::thread::available_parallelism()?.get();
         ensure!(cpus >= 2, "the server and its clients need a processor each, and there is {cpus}");
-        ensure!(self.rounds > 0 && self.seconds > 0, "--rounds, --seconds: at least 1");
+        ensure!(self.rounds != Some(0) && self.seconds != Some(0), "--rounds, --seconds: at least 1");
+        let network = Network::enter()?;
         let mut second = CpuSet::new();
         second.set(1);
         sched_setaffinity(None, &second).context("staying on processor 1")?;
         plenary::prepare_process();
+        plenary::allow_files(FILES);
         let _lock = alone()?;
-        let mut journal = Journal::new(&self.folder, &format!("media-{}-{}.jsonl", seconds(), std::process::id()))?;
+        let (mut journal, mut cells) = self.journal()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut cells = Vec::new();
-        let mut floors = Vec::new();
-        for &subscribers in &self.subscribers {
-            for _ in 0..self.rounds {
-                floors.push((subscribers, runtime.block_on(self.floor(subscribers))?));
-                for kind in [Kind::Plenary, Kind::Plain, Kind::Plain, Kind::Plenary] {
-                    let cell = runtime.block_on(self.measure(kind, subscribers))?;
-                    tell(cell.words());
-                    journal.write(&cell)?;
-                    cells.push(cell);
-                }
-            }
+        let steps: Vec<Step> = self.steps().filter(|step| cells.iter().all(|cell| cell.step != *step)).collect();
+        tell(format!(
+            "{} measurements, about {} minutes",
+            steps.len(),
+            (steps.len() * (self.seconds() as usize + 8)).div_ceil(60)
+        ));
+        for step in steps {
+            let cell = match runtime.block_on(self.measure(step, &network)) {
+                Ok(cell) => cell.judged(),
+                Err(error) => Cell::failed(step, format!("{error:#}")),
+            };
+            tell(cell.words());
+            journal.write(&cell)?;
+            cells.push(cell);
         }
-        say(self.table(&cells, &floors));
+        say(Table::new(&cells));
         tell(format!("raw results: {}", journal.path().display()));
         Ok(())
     }
 
-    async fn measure(&self, kind: Kind, subscribers: u16) -> Result<Cell> {
-        let server = Server::start(kind).await?;
-        let plan = Plan {
-            nodes: vec![server.url.clone()],
-            user_token: None,
-            rooms: 1,
-            publishers: 1,
-            subscribers: subscribers.into(),
-            joins_per_second: JOINS,
-            hold: Duration::ZERO,
-            video: Video { bitrate: self.traffic.kbps * 1000, ..Video::default() },
-            pictures: 1,
-            deadline: Duration::from_secs(20),
-        };
+    fn seconds(&self) -> u32 {
+        self.seconds.unwrap_or(if self.full { 60 } else { 8 })
+    }
+
+    /// The file of results, and those that are in it already.
+    fn journal(&self) -> Result<(Journal, Vec<Cell>)> {
+        if let Some(path) = &self.resume {
+            let cells = table::read(path).context("--resume")?;
+            return Ok((Journal::append(path)?, cells));
+        }
+        let journal = Journal::new(&self.folder, &format!("media-{}-{}.jsonl", seconds(), std::process::id()))?;
+        Ok((journal, Vec::new()))
+    }
+
+    /// All measurements in their order: for each workload, path and size all who take part, forth and back.
+    fn steps(&self) -> impl Iterator<Item = Step> {
+        let places = self.workloads.iter().flat_map(|workload| self.paths.iter().map(move |path| (*workload, *path)));
+        places.flat_map(move |(workload, path)| {
+            let sizes = self.sizes.as_deref().unwrap_or_else(|| workload.sizes(self.full));
+            let last = sizes.last().copied();
+            sizes.iter().flat_map(move |&size| {
+                let rounds = if Some(size) == last { self.rounds.unwrap_or(if self.full { 7 } else { 3 }) } else { 1 };
+                self.round(path, rounds).map(move |(leg, who)| Step { workload, path, size, leg, who })
+            })
+        })
+    }
+
+    /// All who can take part on a path, forth and back so many times, each time with the number of the leg.
+    fn round(&self, path: Path, rounds: u32) -> impl Iterator<Item = (u32, Who)> {
+        let servers = self.servers.iter().filter(|kind| kind.runs_on(path)).map(|kind| Who::Server(*kind));
+        let forth: Vec<Who> = servers.chain([Who::Floor]).collect();
+        (0..rounds * 2).flat_map(move |leg| {
+            let mut all = forth.clone();
+            if leg % 2 == 1 {
+                all.reverse();
+            }
+            all.into_iter().map(move |who| (leg, who))
+        })
+    }
+
+    async fn measure(&self, step: Step, network: &Network) -> Result<Cell> {
+        match step.who {
+            Who::Server(kind) => self.measure_server(step, kind, network).await,
+            Who::Floor => self.measure_floor(step, network).await,
+        }
+    }
+
+    async fn measure_server(&self, step: Step, kind: Kind, network: &Network) -> Result<Cell> {
+        let server = Server::start(kind, step.path, network, &self.tuning).await?;
+        let profiles = Profiles::so_far();
+        let plan = step.workload.plan(step.size, kind, &server.url);
         let mut never = pin!(std::future::pending::<()>().fuse());
         let mut crowd = plan.gather(&mut never).await?;
         tokio::time::sleep(SETTLE).await;
         crowd.measure().await;
         let watch = Watch::begin(vec![server.pid])?;
-        let before = (crowd.packets().await, cpu_nanos(server.pid)?, cpu_nanos(std::process::id())?, now());
-        tokio::time::sleep(Duration::from_secs(self.seconds.into())).await;
-        let after = (crowd.packets().await, cpu_nanos(server.pid)?, cpu_nanos(std::process::id())?, now());
+        let before = (crowd.packets().await, server.cpu_nanos()?, cpu_nanos(std::process::id())?, now());
+        tokio::time::sleep(Duration::from_secs(self.seconds().into())).await;
+        let after = (crowd.packets().await, server.cpu_nanos()?, cpu_nanos(std::process::id())?, now());
         let load = watch.end()?;
         let (summary, _) = crowd.leave().await;
         server.stop().await?;
         let Summary { failed, faults, delay_ms, ref each, .. } = summary;
         let why = each.iter().find_map(|person| person.failure.as_deref()).unwrap_or_default();
-        ensure!(failed == 0, "{failed} people could not be kept by {kind}: {why}");
-        ensure!(faults == 0, "{faults} packets were changed on the way by {kind}");
-        let packets = after.0.0 - before.0.0;
-        let lost = after.0.1.saturating_sub(before.0.1);
-        let cpu_ns = after.1 - before.1;
-        ensure!(packets > 0, "no packets came from {kind}");
-        let generator = Duration::from_nanos(after.2 - before.2).as_secs_f64() / (after.3 - before.3).as_secs_f64();
-        let part = ratio(lost, packets + lost);
+        ensure!(failed == 0, "{failed} people could not be kept: {why}");
+        ensure!(faults == 0, "{faults} packets were changed on the way");
+        let time = (after.3 - before.3).as_secs_f64();
         Ok(Cell {
-            line: "cell",
-            server: kind,
-            subscribers,
-            packets,
-            lost,
-            cpu_ns,
-            ns_per_packet: ratio(cpu_ns, packets),
-            generator,
+            packets: after.0.0 - before.0.0,
+            lost: after.0.1.saturating_sub(before.0.1),
+            cpu_ns: after.1 - before.1,
+            seconds: time,
+            generator: Duration::from_nanos(after.2 - before.2).as_secs_f64() / time,
             foreign: load.foreign,
+            stolen: load.stolen,
             delay_p50_ms: delay_ms.p50,
             delay_p99_ms: delay_ms.p99,
-            void: generator > GENERATOR || part > LOST || load.foreign > FOREIGN,
+            srtp: Profiles::so_far().names_since(&profiles).into_iter().map(str::to_owned).collect(),
+            void: Vec::new(),
+            ..Cell::failed(step, String::new())
         })
     }
 
     /// What encrypting and sending alone takes.
-    async fn floor(&self, subscribers: u16) -> Result<f64> {
+    async fn measure_floor(&self, step: Step, network: &Network) -> Result<Cell> {
         let sink = Sink::open()?;
-        let to = sink.address.to_string();
-        let (count, seconds) = (subscribers.to_string(), self.seconds.to_string());
-        let kbps = self.traffic.kbps.to_string();
-        let arguments = ["floor", "--to", &to, "--subscribers", &count, "--seconds", &seconds, "--kbps", &kbps];
-        let answer = server::answer(&arguments).await?;
+        let traffic = step.workload.traffic();
+        let to = std::net::SocketAddr::new(Network::people(step.path), sink.port);
+        let arguments = [
+            ("--to", to.to_string()),
+            ("--subscribers", step.workload.receivers(step.size).to_string()),
+            ("--seconds", self.seconds().to_string()),
+            ("--pictures", traffic.pictures.to_string()),
+            ("--kbps", traffic.kbps.to_string()),
+            ("--voices", traffic.voices.to_string()),
+        ];
+        let arguments = arguments.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
+        let arguments: Vec<String> = std::iter::once("floor".to_owned()).chain(arguments).collect();
+        let began = now();
+        let watch = Watch::begin(Vec::new())?;
+        let answer = server::answer(&arguments, step.path, network).await?;
+        // Its own processor time counts as somebody else's here; that it was alone shows in the servers' measurements.
+        let stolen = watch.end()?.stolen;
         sink.close()?;
-        let taken: Taken = serde_json::from_str(&answer)?;
-        Ok(ratio(taken.cpu_ns, taken.packets))
+        let Taken { packets, cpu_ns } = serde_json::from_str(&answer)?;
+        let srtp = vec!["AEAD_AES_128_GCM".to_owned()];
+        let seconds = began.elapsed().as_secs_f64();
+        Ok(Cell { packets, cpu_ns, seconds, stolen, srtp, void: Vec::new(), ..Cell::failed(step, String::new()) })
     }
-
-    fn table(&self, cells: &[Cell], floors: &[(u16, f64)]) -> String {
-        let mut out = format!(
-            "\none publisher of {} kbit/s and sound, {} s each; processor time of the server for a delivered packet\n\n",
-            self.traffic.kbps, self.seconds
-        );
-        out += "| subscribers | server | µs/packet | packets/s | delay p50 / p99 ms | generator % | n | void |\n";
-        out += "|---:|---|---:|---:|---:|---:|---:|---:|\n";
-        for &subscribers in &self.subscribers {
-            for kind in [Kind::Plenary, Kind::Plain] {
-                let of: Vec<&Cell> =
-                    cells.iter().filter(|cell| (cell.server, cell.subscribers) == (kind, subscribers)).collect();
-                let good: Vec<&Cell> = of.iter().copied().filter(|cell| !cell.void).collect();
-                let middle = |figure: &dyn Fn(&Cell) -> f64| {
-                    median(good.iter().map(|cell| figure(cell)).collect()).unwrap_or(f64::NAN)
-                };
-                let rate = middle(&|cell| ratio(cell.packets, u64::from(self.seconds)));
-                out += &format!(
-                    "| {subscribers} | {kind} | {:.2} | {rate:.0} | {:.2} / {:.2} | {:.0} | {} | {} |\n",
-                    middle(&|cell| cell.ns_per_packet / 1000.0),
-                    middle(&|cell| cell.delay_p50_ms.unwrap_or(f64::NAN)),
-                    middle(&|cell| cell.delay_p99_ms.unwrap_or(f64::NAN)),
-                    middle(&|cell| cell.generator * 100.0),
-                    of.len(),
-                    of.len() - good.len(),
-                );
-            }
-            let floor = floors.iter().filter(|(of, _)| *of == subscribers).map(|(_, ns)| *ns).collect();
-            out += &format!(
-                "| {subscribers} | floor | {:.2} | | | | {} | |\n",
-                median(floor).unwrap_or(f64::NAN) / 1000.0,
-                self.rounds
-            );
-        }
-        out += "\nratios, with the 95 % interval of 2,000 resamplings\n\n";
-        for &subscribers in &self.subscribers {
-            let of = |kind| costs(cells, kind, subscribers);
-            let (ours, plain) = (of(Kind::Plenary), of(Kind::Plain));
-            let floor: Vec<f64> = floors.iter().filter(|(of, _)| *of == subscribers).map(|(_, ns)| *ns).collect();
-            for (name, below) in [("plain", &plain), ("floor", &floor)] {
-                match interval(&ours, below) {
-                    Some(Interval { ratio, low, high }) => {
-                        out += &format!(
-                            "  {subscribers} subscribers, plenary / {name}: {ratio:.2} ({low:.2} to {high:.2})\n"
-                        );
-                    }
-                    None => out += &format!("  {subscribers} subscribers, plenary / {name}: all void\n"),
-                }
-            }
-        }
-        let void = cells.iter().filter(|cell| cell.void).count();
-        out += &format!("\n{} measurements, {void} void", cells.len());
-        out
-    }
-}
-
-impl Cell {
-    fn words(&self) -> String {
-        let Self { server, subscribers, ns_per_packet, generator, foreign, packets, lost, void, .. } = self;
-        let void = if *void { ", void" } else { "" };
-        format!(
-            "{server}, {subscribers} subscribers: {:.2} µs/packet, {packets} packets, {lost} lost, generator {:.0} %, \
-             foreign {:.0} %{void}",
-            ns_per_packet / 1000.0,
-            generator * 100.0,
-            foreign * 100.0
-        )
-    }
-}
-
-/// Takes in what the floor sends.
-struct Sink {
-    address: SocketAddr,
-    done: Arc<AtomicBool>,
-    thread: JoinHandle<std::io::Result<()>>,
-}
-
-impl Sink {
-    fn open() -> Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let (address, done) = (socket.local_addr()?, Arc::new(AtomicBool::new(false)));
-        let told = Arc::clone(&done);
-        let thread = std::thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let mut buffer = [0; 2048];
-            while !told.load(Ordering::Relaxed) {
-                match socket.recv(&mut buffer) {
-                    Ok(_) => {}
-                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        })?;
-        Ok(Self { address, done, thread })
-    }
-
-    fn close(self) -> Result<()> {
-        self.done.store(true, Ordering::Relaxed);
-        Ok(self.thread.join().map_err(|_| anyhow::anyhow!("the sink panicked"))??)
-    }
-}
-
-/// What a packet cost in each measurement that counts.
-fn costs(cells: &[Cell], kind: Kind, subscribers: u16) -> Vec<f64> {
-    let of = |cell: &&Cell| (cell.server, cell.subscribers, cell.void) == (kind, subscribers, false);
-    cells.iter().filter(of).map(|cell| cell.ns_per_packet).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "52 bits of nanoseconds are weeks")]
-fn ratio(part: u64, all: u64) -> f64 {
-    part as f64 / all as f64
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct Words {
+        #[command(flatten)]
+        media: Media,
+    }
+
+    fn steps(arguments: &[&str]) -> Vec<Step> {
+        Words::parse_from([&["media"], arguments].concat()).media.steps().collect()
+    }
+
     #[test]
-    fn a_frame_is_cut_as_the_participant_cuts_it() {
-        assert_eq!(Traffic { kbps: 1500 }.frame(), (6, 1041));
-        assert_eq!(Traffic { kbps: 0 }.frame(), (0, 0));
+    fn a_round_goes_forth_and_back() {
+        let steps = steps(&["--workloads", "w1", "--paths", "veth", "--sizes", "25", "--rounds", "1"]);
+        let names: Vec<&str> = steps.iter().map(|step| step.who.name()).collect();
+        assert_eq!(names, ["plenary", "plain", "pion", "janus", "floor", "floor", "janus", "pion", "plain", "plenary"]);
+    }
+
+    #[test]
+    fn janus_is_not_asked_on_loopback_and_the_largest_size_is_measured_most() {
+        let steps = steps(&[]);
+        let janus = Who::Server(Kind::Janus);
+        assert!(steps.iter().all(|step| step.path == Path::Veth || step.who != janus));
+        let count = |size| {
+            let of = |step: &&Step| {
+                (step.workload, step.path, step.who, step.size) == (Workload::W1, Path::Veth, janus, size)
+            };
+            steps.iter().filter(of).count()
+        };
+        assert_eq!((count(100), count(200)), (2, 6));
+        let mut unique = steps.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), steps.len(), "each can be told from the others, to go on with a run");
     }
 }

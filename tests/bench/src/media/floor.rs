@@ -11,7 +11,7 @@ use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::{AUDIO_EACH_SECOND, FRAMES_EACH_SECOND, Traffic};
+use super::workload::{AUDIO_BYTES, AUDIO_EACH_SECOND, FRAMES_EACH_SECOND, Traffic};
 use crate::report::say;
 
 /// RTP header with the extensions that we send.
@@ -31,8 +31,15 @@ pub(crate) struct Floor {
     /// Seconds of media.
     #[arg(long)]
     seconds: u32,
-    #[command(flatten)]
-    traffic: Traffic,
+    /// Pictures that each gets.
+    #[arg(long)]
+    pictures: u16,
+    /// Kilobits a second of each picture.
+    #[arg(long)]
+    kbps: u32,
+    /// Voices that each gets.
+    #[arg(long)]
+    voices: u16,
 }
 
 /// What it took.
@@ -51,7 +58,7 @@ struct Subscriber {
 impl Floor {
     pub(crate) fn run(&self) -> Result<()> {
         plenary::prepare_process();
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // It made the socket one that does not wait.
         socket.set_nonblocking(false)?;
@@ -61,7 +68,8 @@ impl Floor {
             let key = UnboundKey::new(&AES_128_GCM, &secret).map_err(|_| anyhow::anyhow!("a key of 16 bytes"))?;
             subscribers.push(Subscriber { key: LessSafeKey::new(key), packets: 0 });
         }
-        let (count, size) = self.traffic.frame();
+        let Self { pictures, kbps, voices, .. } = *self;
+        let (count, size) = Traffic { pictures, kbps, voices }.frame();
         let mut train = Vec::new();
         let began = used();
         let mut packets = 0;
@@ -81,11 +89,11 @@ impl Floor {
             let sounds =
                 (frame + 1) * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND - frame * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND;
             for subscriber in &mut subscribers {
-                if count > 0 {
+                for _ in 0..if count > 0 { pictures } else { 0 } {
                     send(subscriber, count, size)?;
                 }
-                for _ in 0..sounds {
-                    send(subscriber, 1, super::AUDIO_BYTES)?;
+                for _ in 0..sounds * u64::from(voices) {
+                    send(subscriber, 1, AUDIO_BYTES)?;
                 }
             }
         }

@@ -4,33 +4,24 @@
 //! one thread: read one datagram ─► find whose it is, one after the other ─► poll everyone ─► write packets on ─► poll ..
 //! ```
 //!
-//! It speaks as much of our REST and signalling as [`plenary_participant`] needs, so that the same people load it. Each
-//! sees those who publish in the order in which their first packet came.
+//! People come through the [`door`]; each sees those who publish in the order in which their first packets came.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
-use axum::routing::{any, post};
-use axum::{Json, Router};
 use clap::Args;
-use plenary_protocol::{
-    ErrorCode, Joined, MeetingInfo, PoolSize, ProtocolError, Reply, ReplyFrame, Request, RequestFrame, VERSION,
-};
-use serde_json::{Value, json};
 use str0m::change::SdpOffer;
 use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
 use str0m::{Candidate, Event, Input, Output, Rtc};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use super::door::{self, Backend, Offer};
 use crate::clock::now;
 use crate::report::say;
 
@@ -43,127 +34,48 @@ const DATAGRAM: usize = 2000;
 
 /// Runs the plain SFU.
 #[derive(Debug, Args)]
-pub(crate) struct Plain {}
+pub(crate) struct Plain {
+    /// Where to serve signalling and media.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    listen: IpAddr,
+}
 
 /// What signalling asks of the media thread.
 enum Order {
-    Offer {
-        client: u64,
-        meeting: String,
-        sdp: String,
-        slots: Vec<String>,
-        answer: oneshot::Sender<Result<String, String>>,
-    },
-    Leave {
-        client: u64,
-    },
+    Offer { offer: Offer, answer: oneshot::Sender<Result<String>> },
+    Leave { client: u64 },
 }
 
-/// What the handlers share.
+/// The way to the media thread.
 #[derive(Clone)]
-struct Door {
-    orders: SyncSender<Order>,
-    next: Arc<AtomicU64>,
+struct Orders(SyncSender<Order>);
+
+impl Backend for Orders {
+    async fn offer(&self, offer: Offer) -> Result<String> {
+        let (answer, answered) = oneshot::channel();
+        self.0.try_send(Order::Offer { offer, answer }).context("the media thread is busy")?;
+        answered.await?
+    }
+
+    async fn leave(&self, client: u64) -> Result<()> {
+        self.0.try_send(Order::Leave { client }).context("the media thread is busy")
+    }
 }
 
 impl Plain {
     pub(crate) fn run(&self) -> Result<()> {
         plenary::prepare_process();
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let socket = UdpSocket::bind((self.listen, 0))?;
         let (orders, received) = sync_channel(ORDERS);
         let address = socket.local_addr()?;
         let media = std::thread::Builder::new().name("sfu".to_owned());
         let media = media.spawn(move || Sfu::new(socket, address).run(&received))?;
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-            let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+            let listener = TcpListener::bind((self.listen, 0)).await?;
             say(format!("http://{}", listener.local_addr()?));
-            let door = Door { orders, next: Arc::default() };
-            let routes = Router::new()
-                .route("/api/auth/guest", post(|| async { Json(json!({"data": {"token": "anyone"}})) }))
-                .route("/api/meeting", post(make))
-                .route("/api/meeting/{id}/join", post(join))
-                .route("/api/meeting/{id}/{verb}", any(done))
-                .route("/api/meeting/{id}", any(done))
-                .route("/ws", any(upgrade));
-            axum::serve(listener, routes.with_state(door)).await.context("serving")
+            door::serve(listener, Orders(orders)).await
         })?;
         media.join().map_err(|_| anyhow::anyhow!("the media thread panicked"))?
-    }
-}
-
-async fn make(State(door): State<Door>) -> Json<Value> {
-    let number = door.next.fetch_add(1, Ordering::Relaxed);
-    Json(json!({"data": {"id": format!("meeting-{number}")}}))
-}
-
-async fn join(State(door): State<Door>, Path(_): Path<String>) -> Json<Value> {
-    let number = door.next.fetch_add(1, Ordering::Relaxed);
-    Json(json!({"data": {"access_token": "anyone", "participant_id": format!("person-{number}")}}))
-}
-
-/// Starting, ending and removing change nothing here.
-async fn done() -> Json<Value> {
-    Json(json!({"data": {}}))
-}
-
-async fn upgrade(State(door): State<Door>, socket: WebSocketUpgrade) -> axum::response::Response {
-    socket.on_upgrade(move |socket| async move {
-        let client = door.next.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = talk(&door, client, socket).await {
-            tracing::debug!(%error, "signalling ended");
-        }
-        // The thread is gone only when the process ends.
-        let _ = door.orders.try_send(Order::Leave { client });
-    })
-}
-
-async fn talk(door: &Door, client: u64, mut socket: WebSocket) -> Result<()> {
-    let mut meeting = String::new();
-    while let Some(message) = socket.recv().await {
-        let Message::Text(text) = message? else { continue };
-        let RequestFrame { id, request, .. } = serde_json::from_str(&text)?;
-        let reply = match request {
-            Request::Join { meeting: joined, .. } => {
-                meeting = joined;
-                Reply::Joined(Box::new(welcome(client, &meeting)))
-            }
-            Request::Offer { sdp, slots, .. } => {
-                let (answer, answered) = oneshot::channel();
-                let order = Order::Offer { client, meeting: meeting.clone(), sdp, slots, answer };
-                door.orders.try_send(order).context("the media thread is busy")?;
-                match answered.await? {
-                    Ok(sdp) => Reply::Answer { sdp },
-                    Err(message) => Reply::Error(ProtocolError {
-                        code: ErrorCode::MalformedSdp,
-                        message,
-                        errors: Vec::new(),
-                        retry_after_ms: None,
-                    }),
-                }
-            }
-            Request::Leave
-            | Request::Candidate { .. }
-            | Request::Publish { .. }
-            | Request::Interest(_)
-            | Request::Keyframe { .. }
-            | Request::Ping => Reply::Ok,
-        };
-        let frame = ReplyFrame { v: VERSION, re: id, reply };
-        socket.send(Message::Text(serde_json::to_string(&frame)?.into())).await?;
-    }
-    Ok(())
-}
-
-fn welcome(client: u64, meeting: &str) -> Joined {
-    Joined {
-        participant: format!("person-{client}"),
-        session: format!("session-{client}"),
-        node: 1,
-        meeting: MeetingInfo { id: meeting.to_owned(), name: meeting.to_owned() },
-        roster: Vec::new(),
-        revision: 1,
-        ice_servers: Vec::new(),
-        pool: PoolSize { audio: 0, video: 0 },
     }
 }
 
@@ -252,14 +164,14 @@ impl Sfu {
             Order::Leave { client } => {
                 self.clients.remove(&client);
             }
-            Order::Offer { client, meeting, sdp, slots, answer } => {
+            Order::Offer { offer, answer } => {
                 // Who asked may be gone.
-                let _ = answer.send(self.answer(client, meeting, &sdp, slots).map_err(|error| format!("{error:#}")));
+                let _ = answer.send(self.answer(offer));
             }
         }
     }
 
-    fn answer(&mut self, number: u64, meeting: String, sdp: &str, slots: Vec<String>) -> Result<String> {
+    fn answer(&mut self, Offer { client, meeting, sdp, slots }: Offer) -> Result<String> {
         let mut rtc = Rtc::builder()
             .set_rtp_mode(true)
             .set_ice_lite(true)
@@ -268,8 +180,8 @@ impl Sfu {
             .enable_vp8(true)
             .build(now());
         rtc.add_local_candidate(Candidate::host(self.address, "udp")?);
-        let answer = rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(sdp)?)?;
-        self.clients.insert(number, Client { meeting, rtc, slots, sequences: HashMap::new() });
+        let answer = rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
+        self.clients.insert(client, Client { meeting, rtc, slots, sequences: HashMap::new() });
         Ok(answer.to_sdp_string())
     }
 

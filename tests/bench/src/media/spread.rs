@@ -1,5 +1,7 @@
 //! How far a ratio of medians can be trusted.
 
+use std::fmt;
+
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -15,6 +17,20 @@ pub(super) struct Interval {
     pub(super) ratio: f64,
     pub(super) low: f64,
     pub(super) high: f64,
+}
+
+impl Interval {
+    /// Whether the two have something in common.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ratio, low, high } = self;
+        write!(f, "{ratio:.2} ({low:.2} to {high:.2})")
+    }
 }
 
 /// The ratio of the medians; nothing when one of them has no figure. The same figures give the same interval.

@@ -1,0 +1,136 @@
+//! The network of a run: namespaces of its own, so that nothing of the machine's is touched or in the way.
+//!
+//! ```text
+//! ┌ people: this process ─────────┐    ┌ servers ──────────────┐
+//! │ lo   ◄─ servers of path `lo`  │    │                       │
+//! │ pbp 10.99.0.1 ════════════════╪════╪═ pbs 10.99.0.2        │   path `veth`
+//! └───────────────────────────────┘    └───────────────────────┘
+//! ```
+//!
+//! On the veth pair, trains of datagrams are cut in software before they leave (`tx-udp-segmentation off`), as they are for
+//! a network card that cannot; loopback keeps them whole up to the receiver, which flatters whoever sends trains.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+/// Says that this process is in a namespace of its own.
+const INSIDE: &str = "PLENARY_BENCH_NAMESPACE";
+const PEOPLE: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 1);
+const SERVERS: Ipv4Addr = Ipv4Addr::new(10, 99, 0, 2);
+
+/// The way between people and servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Path {
+    /// The loopback interface.
+    Lo,
+    /// A pair of virtual Ethernet interfaces, which does not take trains.
+    Veth,
+}
+
+impl Path {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Lo => "lo",
+            Self::Veth => "veth",
+        }
+    }
+}
+
+/// Both ends; the servers' namespace goes with this.
+pub(crate) struct Network {
+    /// Keeps the servers' namespace: waits for the end of its input, which comes with the end of this process at the latest.
+    holder: Child,
+}
+
+impl Network {
+    /// Runs this process again in a namespace of its own, unless it is in one; then makes the servers' namespace and joins
+    /// the two.
+    pub(crate) fn enter() -> Result<Self> {
+        if std::env::var_os(INSIDE).is_none() {
+            let mut again = Command::new("unshare");
+            again.arg("--net").arg(std::env::current_exe()?).args(std::env::args_os().skip(1)).env(INSIDE, "1");
+            let error = again.exec();
+            return Err(error).context("unshare --net: people and servers need network namespaces");
+        }
+        let mut holder = Command::new("unshare");
+        holder.args(["--net", "cat"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let holder = holder.spawn().context("unshare --net: run as root")?;
+        let network = Self { holder };
+        network.wait_for_namespace()?;
+        let pid = network.holder.id().to_string();
+        run("ip", &["link", "set", "lo", "up"]).context("run as root")?;
+        run("ip", &["link", "add", "pbp", "type", "veth", "peer", "name", "pbs", "netns", &pid])?;
+        run("ethtool", &["-K", "pbp", "tx-udp-segmentation", "off"])?;
+        run("ip", &["address", "add", &format!("{PEOPLE}/24"), "dev", "pbp"])?;
+        run("ip", &["link", "set", "pbp", "up"])?;
+        network.run_inside(&["ip", "link", "set", "lo", "up"])?;
+        network.run_inside(&["ethtool", "-K", "pbs", "tx-udp-segmentation", "off"])?;
+        network.run_inside(&["ip", "address", "add", &format!("{SERVERS}/24"), "dev", "pbs"])?;
+        network.run_inside(&["ip", "link", "set", "pbs", "up"])?;
+        // Plenary asks the routes for its own address.
+        network.run_inside(&["ip", "route", "add", "default", "via", &PEOPLE.to_string()])?;
+        Ok(network)
+    }
+
+    /// Where a server on this path listens.
+    pub(crate) const fn address(path: Path) -> IpAddr {
+        match path {
+            Path::Lo => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Path::Veth => IpAddr::V4(SERVERS),
+        }
+    }
+
+    /// Where this process is seen from a server on this path.
+    pub(crate) const fn people(path: Path) -> IpAddr {
+        match path {
+            Path::Lo => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Path::Veth => IpAddr::V4(PEOPLE),
+        }
+    }
+
+    /// What a server's command on this path begins with.
+    pub(crate) fn prefix(&self, path: Path) -> Vec<String> {
+        match path {
+            Path::Lo => Vec::new(),
+            Path::Veth => vec!["nsenter".to_owned(), format!("--net=/proc/{}/ns/net", self.holder.id())],
+        }
+    }
+
+    fn run_inside(&self, command: &[&str]) -> Result<()> {
+        let net = format!("--net=/proc/{}/ns/net", self.holder.id());
+        run("nsenter", &[&[net.as_str()], command].concat())
+    }
+
+    /// Until the holder has left this process's namespace.
+    fn wait_for_namespace(&self) -> Result<()> {
+        let ours = std::fs::read_link("/proc/self/ns/net")?;
+        let deadline = crate::clock::now() + std::time::Duration::from_secs(5);
+        while crate::clock::now() < deadline {
+            if std::fs::read_link(format!("/proc/{}/ns/net", self.holder.id())).is_ok_and(|theirs| theirs != ours) {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        bail!("unshare --net made no namespace: run as root")
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        // It ends with its input.
+        let _ = self.holder.wait();
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
+    let says = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), says.trim());
+    Ok(())
+}
