@@ -11,6 +11,7 @@ use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, IceConnectionState, Rtc};
 
 use crate::peer::{config, install_crypto};
+use crate::source::Codec;
 
 /// A node that sends sound and pictures back in the first slot of each kind.
 pub(crate) struct Echo {
@@ -26,7 +27,7 @@ pub(crate) struct Echo {
 impl Echo {
     pub(crate) fn new(now: Instant, address: SocketAddr) -> Self {
         install_crypto();
-        let mut rtc = config().set_ice_lite(true).build(now);
+        let mut rtc = config(Codec::default()).set_ice_lite(true).build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         Self { rtc, address, timeout: now, slots: Vec::new(), tracks: Vec::new(), connected: false, lost: false }
     }

@@ -2,11 +2,11 @@
 //! hash over all of it, so that a receiver can tell which source it gets and whether anything is missing or changed.
 //!
 //! ```text
-//! Opus:  TOC | marker | filling            VP8:  descriptor | frame header (first packet) | marker | filling
-//!              ^^^^^^^^^^^^^^^^ hashed                                                      ^^^^^^^^^^^^^^^^ hashed
+//! Opus:  TOC | marker | filling            video:  descriptor | frame header (first packet) | marker | filling
+//!              ^^^^^^^^^^^^^^^^ hashed                                                        ^^^^^^^^^^^^^^^^ hashed
 //! ```
 //!
-//! The VP8 descriptor stays outside: a forwarder may renumber its picture id.
+//! The codec's own bytes stay outside: a forwarder may renumber a picture id.
 
 use std::time::Duration;
 

@@ -16,7 +16,7 @@ use self::freezes::Freezes;
 use crate::histogram::Histogram;
 use crate::marker::{Marker, Unreadable};
 use crate::report::{Segment, SenderReport, SlotKind, SlotReport, SlotStats, is_before};
-use crate::source::{Epoch, parse_vp8};
+use crate::source::{Codec, Epoch};
 
 /// How many announcements, segments and sender reports are kept.
 const KEPT: usize = 512;
@@ -33,6 +33,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) rtp_time: u32,
     /// RFC 6464 level in -dBov and voice activity.
     pub(crate) level: Option<(i8, bool)>,
+    /// The video codec of its payload type; `None` for sound, and for what is not known.
+    pub(crate) codec: Option<Codec>,
     /// RTP payload.
     pub(crate) payload: &'a [u8],
 }
@@ -150,7 +152,7 @@ impl Receiver {
             self.stats.level = Some(level);
             self.stats.voice_packets += u64::from(voice);
         }
-        match self.read(arrival.payload) {
+        match self.read(arrival) {
             Ok((marker, dimensions)) => {
                 if order == Order::Next {
                     self.follow(now, arrival.rtp_time, &marker);
@@ -212,11 +214,12 @@ impl Receiver {
         Order::Late
     }
 
-    fn read(&self, payload: &[u8]) -> Result<(Marker, Option<(u16, u16)>), Unreadable> {
+    fn read(&self, arrival: Arrival<'_>) -> Result<(Marker, Option<(u16, u16)>), Unreadable> {
         match self.kind {
-            SlotKind::Audio => Ok((Marker::read(payload.get(1..).unwrap_or_default())?, None)),
+            SlotKind::Audio => Ok((Marker::read(arrival.payload.get(1..).unwrap_or_default())?, None)),
             SlotKind::Video => {
-                let parsed = parse_vp8(payload).ok_or(Unreadable::Foreign)?;
+                let codec = arrival.codec.ok_or(Unreadable::Foreign)?;
+                let parsed = codec.parse(arrival.payload).ok_or(Unreadable::Foreign)?;
                 Ok((Marker::read(parsed.rest)?, parsed.dimensions))
             }
         }

@@ -7,10 +7,10 @@ use str0m::media::{KeyframeRequest, Mid, Pt, SenderFeedback};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Event, IceConnectionState};
 
-use super::Peer;
+use super::{Peer, codecs};
 use crate::receiver::Arrival;
 use crate::report::{Published, SenderReport, SlotKind};
-use crate::source::{Source, Speech};
+use crate::source::{Codec, Source, Speech};
 
 /// Length of the tag at the end of an SRTP packet: AES-GCM (RFC 7714 §12), which both ends prefer.
 const SRTP_TAG: u64 = 16;
@@ -96,7 +96,7 @@ impl Peer {
         let options = &self.options;
         let start = self.now + Duration::from_micros(options.publisher.wrapping_mul(7_919) % PHASES_MICROS);
         for sending in &mut self.sending {
-            sending.stream = find_stream(&mut self.rtc, sending.mid);
+            sending.stream = find_stream(&mut self.rtc, sending.mid, options.video.codec);
             let source =
                 Source::new(options.publisher, sending.name, options.epoch, start, options.video, options.speech);
             sending.source = Some(source);
@@ -161,6 +161,7 @@ impl Peer {
             sequence: *packet.seq_no,
             rtp_time: packet.header.timestamp,
             level: extensions.audio_level.zip(extensions.voice_activity),
+            codec: codecs::of(self.rtc.codec_config(), packet.header.payload_type),
             payload: &packet.payload,
         };
         let receiver = &mut self.receivers[at];
@@ -206,11 +207,13 @@ impl Peer {
     }
 }
 
-/// The stream of a publish m-line with the payload type that both ends prefer; `None` when the node does not take it.
-fn find_stream(rtc: &mut str0m::Rtc, mid: Mid) -> Option<Stream> {
-    let accepted = rtc.media(mid)?.remote_pts();
-    let params = accepted.iter().find_map(|pt| rtc.codec_config().params().iter().find(|params| params.pt() == *pt))?;
-    let pt = params.pt();
+/// The stream of a publish m-line; `None` when the node does not take the codec.
+fn find_stream(rtc: &mut str0m::Rtc, mid: Mid, video: Codec) -> Option<Stream> {
+    let media = rtc.media(mid)?;
+    let (kind, accepted) = (media.kind(), media.remote_pts());
+    let config = rtc.codec_config();
+    let fits = |pt: &Pt| kind.is_audio() || codecs::of(config, *pt) == Some(video);
+    let pt = accepted.iter().copied().find(fits)?;
     let mut direct = rtc.direct_api();
     let stream = direct.stream_tx_by_mid(mid, None)?;
     Some(Stream { ssrc: stream.ssrc(), repairs: stream.rtx(), pt })
