@@ -9,6 +9,7 @@ mod camera;
 mod h264;
 mod opus;
 mod packing;
+mod sizes;
 mod video;
 mod vp8;
 mod vp9;
@@ -19,7 +20,7 @@ use plenary_protocol::SourceName;
 
 pub(crate) use camera::MAX_PACKETS;
 pub use opus::Speech;
-pub use video::{Codec, Video};
+pub use video::{Codec, Trace, Video};
 
 use crate::marker::mix;
 

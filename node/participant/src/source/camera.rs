@@ -5,14 +5,9 @@ use std::time::{Duration, Instant};
 use plenary_protocol::SourceName;
 
 use super::packing::{Picture, Place};
-use super::{Cadence, Epoch, Piece, Video, key, rtp_base};
+use super::sizes::Sizes;
+use super::{Cadence, Epoch, Piece, Trace, Video, key, rtp_base};
 use crate::marker::{LENGTH, Marker};
-
-/// Longest payload of a packet, in bytes: with RTP, extensions and SRTP it stays below 1200.
-const MAX_PAYLOAD: usize = 1_100;
-
-/// A keyframe is so many times as large as another frame.
-const KEYFRAME_FACTOR: usize = 4;
 
 /// Most packets in a frame; what a receiver keeps track of.
 pub(crate) const MAX_PACKETS: usize = 128;
@@ -23,7 +18,7 @@ const CLOCK_RATE: u32 = 90_000;
 /// The longest of the codecs' own bytes, with room to spare.
 const LONGEST_HEADER: usize = 64;
 
-const _: () = assert!(MAX_PAYLOAD > LONGEST_HEADER + LENGTH, "a packet must hold a marker");
+const _: () = assert!(Trace::Constant.max_payload() > LONGEST_HEADER + LENGTH, "a packet must hold a marker");
 
 /// A synthetic camera.
 #[derive(Debug)]
@@ -39,6 +34,7 @@ struct Encoding {
     publisher: u64,
     name: SourceName,
     video: Video,
+    sizes: Sizes,
     keyframe_wanted: bool,
     frame: u32,
     since_keyframe: u32,
@@ -86,6 +82,7 @@ impl Encoding {
             publisher,
             name,
             video,
+            sizes: Sizes::new(video, publisher << 40 | name as u64),
             keyframe_wanted: true,
             frame: 0,
             since_keyframe: 0,
@@ -98,9 +95,9 @@ impl Encoding {
 
     /// Makes the next picture, packet by packet: payload and RTP marker bit.
     fn capture(&mut self, captured: Duration, mut send: impl FnMut(&[u8], bool)) {
-        let keyframe = std::mem::take(&mut self.keyframe_wanted);
-        let codec = self.video.codec;
-        let size = self.frame_size(keyframe);
+        let (codec, longest) = (self.video.codec, self.video.trace.max_payload());
+        let (keyframe, size) = self.sizes.next(std::mem::take(&mut self.keyframe_wanted));
+        let size = usize::try_from(size).unwrap_or(usize::MAX).clamp(LENGTH, (MAX_PACKETS - 1) * longest);
         self.since_keyframe = if keyframe { 0 } else { self.since_keyframe.wrapping_add(1) };
         let picture = Picture {
             keyframe,
@@ -113,7 +110,7 @@ impl Encoding {
             size,
         };
         let prelude = codec.prelude(keyframe);
-        let shares = size.div_ceil(MAX_PAYLOAD).clamp(1, MAX_PACKETS - prelude);
+        let shares = size.div_ceil(longest).clamp(1, MAX_PACKETS - prelude);
         let count = prelude + shares;
         let mut marker = Marker {
             publisher: self.publisher,
@@ -141,14 +138,6 @@ impl Encoding {
             send(&self.buffer, place.is_last());
         }
         self.frame = self.frame.wrapping_add(1);
-    }
-
-    /// Payload bytes of a frame.
-    fn frame_size(&self, keyframe: bool) -> usize {
-        let bytes = self.video.bitrate / 8 / self.video.frame_rate;
-        let bytes = usize::try_from(bytes).expect("32 bits fit");
-        let bytes = if keyframe { bytes.saturating_mul(KEYFRAME_FACTOR) } else { bytes };
-        bytes.clamp(LENGTH, (MAX_PACKETS - 1) * MAX_PAYLOAD)
     }
 }
 

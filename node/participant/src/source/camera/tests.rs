@@ -15,6 +15,8 @@ fn of(codec: Codec) -> Video {
     Video { codec, ..Video::default() }
 }
 
+const MAX_PAYLOAD: usize = Trace::Constant.max_payload();
+
 /// The next picture: payloads and RTP marker bits.
 fn next(camera: &mut Camera) -> Vec<(Vec<u8>, bool)> {
     let mut packets = Vec::new();
@@ -70,6 +72,30 @@ fn the_bitrate_is_what_was_asked_for() {
                 bytes += next(&mut camera).iter().map(|(payload, _)| payload.len()).sum::<usize>();
             }
             let measured = f64::from(u32::try_from(bytes).unwrap()) * 8.0 / 10.0 / f64::from(bitrate);
+            assert!((0.98..1.02).contains(&measured), "{codec:?} {bitrate}: {measured}");
+        }
+    }
+}
+
+#[test]
+fn a_film_keeps_its_bitrate_and_looks_the_same_again() {
+    for codec in Codec::ALL {
+        for bitrate in [150_000, 500_000, 1_500_000] {
+            let film = || {
+                let (mut camera, _) = camera(Video { bitrate, trace: Trace::LogNormal { seed: 1 }, ..of(codec) });
+                let mut sizes = Vec::new();
+                for number in 0..900 {
+                    let packets = next(&mut camera);
+                    let marker = Marker::read(codec.parse(&packets[0].0).unwrap().rest).unwrap();
+                    assert_eq!(marker.keyframe, number % 90 == 0);
+                    sizes.extend(packets.iter().map(|(payload, _)| payload.len()));
+                }
+                sizes
+            };
+            let sizes = film();
+            assert_eq!(sizes, film());
+            assert!(sizes.iter().all(|size| *size <= 1_160));
+            let measured = sizes.iter().sum::<usize>() as f64 * 8.0 / 30.0 / f64::from(bitrate);
             assert!((0.98..1.02).contains(&measured), "{codec:?} {bitrate}: {measured}");
         }
     }
