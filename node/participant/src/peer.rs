@@ -17,6 +17,7 @@
 mod codecs;
 mod media;
 mod signal;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;

@@ -74,6 +74,7 @@ struct Latest {
     rtp_time: u32,
     publisher: u64,
     source: SourceName,
+    layer: u16,
     frame: u32,
 }
 
@@ -230,7 +231,9 @@ impl Receiver {
         let same_source =
             self.latest.is_some_and(|latest| (latest.publisher, latest.source) == (marker.publisher, marker.source));
         if let Some(latest) = self.latest {
-            let same_frame = same_source && latest.frame == marker.frame;
+            let same_layer = same_source && latest.layer == marker.layer;
+            let same_frame = same_layer && latest.frame == marker.frame;
+            self.stats.layer_switches += u64::from(same_source && !same_layer);
             let fault = if same_frame { rtp_time != latest.rtp_time } else { !is_before(latest.rtp_time, rtp_time) };
             self.stats.timestamp_faults += u64::from(fault);
         }
@@ -241,8 +244,9 @@ impl Receiver {
         } else {
             self.begin_segment(now, rtp_time, marker);
         }
-        let (publisher, source, frame) = (marker.publisher, marker.source, marker.frame);
-        self.latest = Some(Latest { rtp_time, publisher, source, frame });
+        let Marker { publisher, source, layer, frame, .. } = *marker;
+        self.latest = Some(Latest { rtp_time, publisher, source, layer, frame });
+        self.stats.layer = Some(layer);
     }
 
     fn begin_segment(&mut self, now: Instant, rtp_time: u32, marker: &Marker) {

@@ -20,7 +20,7 @@ use plenary_protocol::SourceName;
 
 pub(crate) use camera::MAX_PACKETS;
 pub use opus::Speech;
-pub use video::{Codec, Trace, Video};
+pub use video::{Codec, Layers, Trace, Video};
 
 use crate::marker::mix;
 
@@ -40,6 +40,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) marker: bool,
     /// RFC 6464 level in -dBov and voice activity.
     pub(crate) level: Option<(i8, bool)>,
+    /// Which layer it is of, counting from the lowest.
+    pub(crate) layer: usize,
 }
 
 /// Ties the instants of a run to the Unix epoch, so that capture times can be compared within a machine.
@@ -127,7 +129,7 @@ impl Source {
         }
     }
 
-    /// Makes the frame that is due at `now`, packet by packet; false when none is.
+    /// Makes the frame that is due at `now`, packet by packet and layer by layer; false when none is.
     pub(crate) fn capture(&mut self, now: Instant, send: impl FnMut(Piece<'_>)) -> bool {
         match self {
             Self::Audio(opus) => opus.capture(now, send),
@@ -135,11 +137,11 @@ impl Source {
         }
     }
 
-    /// Makes the next picture a keyframe.
-    pub(crate) fn request_keyframe(&mut self) {
+    /// Makes the next picture a keyframe, of one layer or of all.
+    pub(crate) fn request_keyframe(&mut self, layer: Option<usize>) {
         match self {
             Self::Audio(_) => {}
-            Self::Video(camera) => camera.request_keyframe(),
+            Self::Video(camera) => camera.request_keyframe(layer),
         }
     }
 

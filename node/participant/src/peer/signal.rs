@@ -7,8 +7,8 @@ use plenary_protocol::{
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 
-use super::Peer;
 use super::media::Sending;
+use super::{Peer, streams};
 use crate::receiver::Receiver;
 use crate::report::{Ended, SlotKind};
 
@@ -89,9 +89,11 @@ impl Peer {
         let mut changes = self.rtc.sdp_api();
         if self.sending.is_empty() {
             for &name in &self.options.sources {
-                let mid = changes.add_media(media_kind(name), Direction::SendOnly, stream.clone(), None, None);
+                let kind = media_kind(name);
+                let layers = streams::offered(kind, self.options.video.layers);
+                let mid = changes.add_media(kind, Direction::SendOnly, stream.clone(), None, layers);
                 let active = self.options.publish.contains(&name);
-                self.sending.push(Sending::new(self.options.publisher, name, mid, active));
+                self.sending.push(Sending::new(name, mid, active));
             }
         }
         let missing_audio = usize::from(self.pool.audio.saturating_sub(self.offered.audio));

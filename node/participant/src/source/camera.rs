@@ -1,4 +1,4 @@
-//! A synthetic camera: when pictures are captured, how large they are, and how they are cut into packets.
+//! A synthetic camera: when pictures are captured, in which layers, how large they are, and how they are cut into packets.
 
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,15 @@ const _: () = assert!(Trace::Constant.max_payload() > LONGEST_HEADER + LENGTH, "
 pub(crate) struct Camera {
     cadence: Cadence,
     epoch: Epoch,
-    encoding: Encoding,
+    encodings: Vec<Encoding>,
 }
 
-/// One stream of pictures.
+/// One layer's stream of pictures.
 #[derive(Debug)]
 struct Encoding {
+    layer: u16,
+    /// Added to the camera's RTP times: each layer has a line of its own, as RFC 3550 §5.1 wants of each stream.
+    rtp_shift: u32,
     publisher: u64,
     name: SourceName,
     video: Video,
@@ -55,34 +58,47 @@ impl Camera {
             rtp_step: CLOCK_RATE / rate,
             tick: 0,
         };
-        let encoding = Encoding::new(publisher, name, key, Video { frame_rate: rate, ..video });
-        Self { cadence, epoch, encoding }
+        let layers = video.layers.split(Video { frame_rate: rate, ..video }).into_iter().zip(0..);
+        let encodings = layers.map(|(video, layer)| Encoding::new(publisher, name, layer, video)).collect();
+        Self { cadence, epoch, encodings }
     }
 
     pub(super) fn due(&self) -> Instant {
         self.cadence.due()
     }
 
-    pub(super) const fn request_keyframe(&mut self) {
-        self.encoding.keyframe_wanted = true;
+    /// Makes the next picture a keyframe, of one layer or of all.
+    pub(super) fn request_keyframe(&mut self, layer: Option<usize>) {
+        for (at, encoding) in self.encodings.iter_mut().enumerate() {
+            encoding.keyframe_wanted |= layer.is_none_or(|layer| layer == at);
+        }
     }
 
     pub(super) fn capture(&mut self, now: Instant, mut send: impl FnMut(Piece<'_>)) -> bool {
         let Some((captured, rtp_time)) = self.cadence.next(now) else { return false };
         let unix = self.epoch.unix(captured);
-        self.encoding.capture(unix, |payload, marker| send(Piece { payload, rtp_time, captured, marker, level: None }));
+        for (layer, encoding) in self.encodings.iter_mut().enumerate() {
+            let rtp_time = rtp_time.wrapping_add(encoding.rtp_shift);
+            encoding.capture(unix, |payload, marker| {
+                send(Piece { payload, rtp_time, captured, marker, level: None, layer });
+            });
+        }
         true
     }
 }
 
 impl Encoding {
-    fn new(publisher: u64, name: SourceName, key: u64, video: Video) -> Self {
+    fn new(publisher: u64, name: SourceName, layer: u16, video: Video) -> Self {
+        // Of the lowest layer nothing is shifted.
+        let key = key(publisher, name).wrapping_mul(2 * u64::from(layer) + 1);
         let [id_high, id_low, first_tl0, ..] = key.to_be_bytes();
         Self {
+            layer,
+            rtp_shift: rtp_base(key).wrapping_mul(u32::from(layer)),
             publisher,
             name,
             video,
-            sizes: Sizes::new(video, publisher << 40 | name as u64),
+            sizes: Sizes::new(video, publisher << 40 | u64::from(layer) << 8 | name as u64),
             keyframe_wanted: true,
             frame: 0,
             since_keyframe: 0,
@@ -121,6 +137,7 @@ impl Encoding {
             count: u16::try_from(count).expect("at most 128"),
             packet: self.packet,
             captured,
+            layer: self.layer,
         };
         for index in 0..count {
             let place = Place { index, count };

@@ -9,18 +9,20 @@ pub struct Video {
     pub height: u16,
     /// Pictures per second, 1 to 120.
     pub frame_rate: u32,
-    /// Payload bits per second, as [`Trace`] counts them.
+    /// Payload bits per second, as [`Trace`] counts them; of the highest layer where there are three.
     pub bitrate: u32,
     /// The codec whose bytes the packets carry.
     pub codec: Codec,
     /// How large the frames are.
     pub trace: Trace,
+    /// In how many layers the pictures are offered.
+    pub layers: Layers,
 }
 
 impl Default for Video {
     fn default() -> Self {
-        let (codec, trace) = (Codec::default(), Trace::default());
-        Self { width: 640, height: 360, frame_rate: 30, bitrate: 600_000, codec, trace }
+        let (codec, trace, layers) = (Codec::default(), Trace::default(), Layers::default());
+        Self { width: 640, height: 360, frame_rate: 30, bitrate: 600_000, codec, trace, layers }
     }
 }
 
@@ -60,12 +62,42 @@ pub enum Trace {
 }
 
 impl Trace {
-    /// Longest payload of a packet, in bytes. The whole datagram stays within 1200 with up to 40 bytes of RTP header,
-    /// extensions and SRTP tag.
+    /// Longest payload of a packet, in bytes. Header and extensions are up to 36 more with layers: the RTP packet stays
+    /// within 1200, as browsers keep it, and the SRTP tag of 16 comes on top.
     pub(super) const fn max_payload(self) -> usize {
         match self {
             Self::Constant => 1_100,
             Self::LogNormal { .. } => 1_160,
+        }
+    }
+}
+
+/// Simulcast (RFC 8853): how many encodings of a source there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layers {
+    /// One, as [`Video`] says.
+    #[default]
+    One,
+    /// Three, captured at the same instants: a tenth of the bitrate and a quarter of width and height, a third and half of
+    /// them, and what [`Video`] says. A node that does not take simulcast gets that last one alone.
+    Three,
+}
+
+impl Layers {
+    /// What three layers are called (RFC 8852 §3.1), the lowest first, as their numbers in markers are.
+    pub(crate) const RIDS: [&'static str; 3] = ["l", "m", "h"];
+
+    /// What each layer makes, the lowest first.
+    pub(super) fn split(self, video: Video) -> Vec<Video> {
+        let part = |bitrate, side: u16| Video {
+            bitrate: video.bitrate / bitrate,
+            width: video.width / side,
+            height: video.height / side,
+            ..video
+        };
+        match self {
+            Self::One => vec![video],
+            Self::Three => vec![part(10, 4), part(3, 2), video],
         }
     }
 }

@@ -3,7 +3,7 @@
 use str0m::format::{detect_av1_keyframe, detect_h264_nalu, detect_vp8_keyframe, detect_vp9_keyframe};
 
 use super::*;
-use crate::source::Codec;
+use crate::source::{Codec, Layers};
 
 fn camera(video: Video) -> (Camera, Instant) {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start its virtual clock from")]
@@ -44,7 +44,7 @@ fn keyframes_come_first_and_when_asked_for() {
         let mut numbers = 0..;
         for number in 0..10 {
             if number == 7 {
-                camera.request_keyframe();
+                camera.request_keyframe(None);
             }
             let keyframe = number == 0 || number == 7;
             let packets = next(&mut camera);
@@ -148,5 +148,45 @@ fn short_and_strange_payloads_are_refused_not_read_past() {
             }
         }
         assert_eq!(codec.parse(&[]), None);
+    }
+}
+
+#[test]
+fn a_keyframe_is_made_of_the_layer_it_is_asked_for() {
+    let (mut camera, _) = camera(Video { layers: Layers::Three, ..Video::default() });
+    next(&mut camera);
+    camera.request_keyframe(Some(1));
+    let keyframes = next(&mut camera).into_iter().filter_map(|(payload, _)| {
+        let marker = Marker::read(Codec::Vp8.parse(&payload).unwrap().rest).unwrap();
+        marker.keyframe.then_some(marker.layer)
+    });
+    assert_eq!(keyframes.collect::<std::collections::BTreeSet<_>>(), [1].into());
+}
+
+#[test]
+fn three_layers_are_one_film_in_three_sizes() {
+    let (width, height, bitrate) = (1_280, 720, 1_500_000);
+    let trace = Trace::LogNormal { seed: 1 };
+    let (mut camera, _) = camera(Video { width, height, bitrate, trace, layers: Layers::Three, ..Video::default() });
+    let (mut bytes, mut dimensions) = ([0_usize; 3], [None; 3]);
+    for number in 0..900 {
+        let (mut times, mut captures) = ([0; 3], [None; 3]);
+        let due = camera.due();
+        camera.capture(due, |piece| {
+            let parsed = Codec::Vp8.parse(piece.payload).unwrap();
+            let marker = Marker::read(parsed.rest).unwrap();
+            assert_eq!((usize::from(marker.layer), marker.frame), (piece.layer, number));
+            dimensions[piece.layer] = dimensions[piece.layer].or(parsed.dimensions);
+            bytes[piece.layer] += piece.payload.len();
+            times[piece.layer] = piece.rtp_time;
+            captures[piece.layer] = Some(marker.captured);
+        });
+        assert!(times[0] != times[1] && times[1] != times[2] && times[0] != times[2], "lines of their own");
+        assert!(captures[0].is_some() && captures.iter().all(|capture| *capture == captures[0]));
+    }
+    assert_eq!(dimensions, [Some((320, 180)), Some((640, 360)), Some((1_280, 720))]);
+    for (bytes, kbps) in bytes.into_iter().zip([150.0, 500.0, 1_500.0]) {
+        let measured = bytes as f64 * 8.0 / 30.0 / 1_000.0 / kbps;
+        assert!((0.98..1.02).contains(&measured), "{kbps}: {measured}");
     }
 }
