@@ -108,10 +108,11 @@ impl Peer {
         self.pending_offer = Some(pending);
         self.offered = larger(self.pool, self.offered);
         self.report.offers += 1;
+        let sdp = streams::without_sources(&offer.to_sdp_string());
         let named = |sending: &Sending| OfferedTrack { mid: sending.mid.to_string(), source: sending.name };
         let tracks = self.sending.iter().map(named).collect();
         let slots = self.receivers.iter().map(|receiver| receiver.mid().to_owned()).collect();
-        self.request(Asked::Offer, Request::Offer { sdp: offer.to_sdp_string(), tracks, slots });
+        self.request(Asked::Offer, Request::Offer { sdp, tracks, slots });
     }
 
     fn handle_reply(&mut self, frame: ReplyFrame) {
@@ -144,6 +145,9 @@ impl Peer {
         });
         if let Err(problem) = accepted {
             return self.end(Ended::Misunderstood { detail: format!("the answer can't be used: {problem}") });
+        }
+        for sending in &self.sending {
+            streams::merge_refused(&mut self.rtc, sending.mid);
         }
         let now = self.elapsed();
         self.report.times.answered.get_or_insert(now);

@@ -1,6 +1,7 @@
 //! The RTP streams of a publish m-line: one, or one for each layer (RFC 8853).
 //!
-//! str0m gives each layer that is offered an SSRC, and keeps them whatever the answer says. An answer takes layers by
+//! str0m gives each layer that is offered an SSRC, and keeps them whatever the answer says. The offer does not name them
+//! ([`without_sources`]): a node that takes no layers would expect three streams where one comes. An answer takes layers by
 //! naming them in `a=rid` lines (RFC 8853 §5.3.2) and by taking the header extension that tells them apart (RFC 8852
 //! §3.1). One that names none gets a single stream without a rid, on the SSRC that was offered for the highest layer.
 
@@ -43,14 +44,10 @@ pub(super) fn find(rtc: &mut Rtc, mid: Mid, publisher: u64, name: SourceName, vi
     let (kind, config) = (media.kind(), rtc.codec_config());
     let fits = |pt: &Pt| kind.is_audio() || codecs::of(config, *pt) == Some(video.codec);
     let Some(pt) = media.remote_pts().iter().copied().find(fits) else { return Vec::new() };
-    let layers = if offered(kind, video.layers).is_some() { Some(taken(media)) } else { None };
-    let rids = match layers {
-        None => vec![(0, None)],
-        Some(taken) if taken.is_empty() => {
-            merge_streams(rtc, mid);
-            vec![(0, None)]
-        }
-        Some(taken) => taken.into_iter().map(|(layer, rid)| (layer, Some(rid))).collect(),
+    let taken = if offered(kind, video.layers).is_some() { taken(media) } else { Vec::new() };
+    let rids = match taken[..] {
+        [] => vec![(0, None)],
+        _ => taken.into_iter().map(|(layer, rid)| (layer, Some(rid))).collect(),
     };
     let mut direct = rtc.direct_api();
     let stream = |(layer, rid)| {
@@ -71,8 +68,11 @@ fn taken(media: &Media) -> Vec<(usize, Rid)> {
     rids.filter(|(_, rid)| named.contains(rid)).collect()
 }
 
-/// Puts one stream without a rid in the place of those that were offered.
-fn merge_streams(rtc: &mut Rtc, mid: Mid) {
+/// Puts one stream without a rid in the place of layers that were offered and not taken.
+pub(super) fn merge_refused(rtc: &mut Rtc, mid: Mid) {
+    if rtc.media(mid).is_none_or(|media| !taken(media).is_empty()) {
+        return;
+    }
     let mut direct = rtc.direct_api();
     let mut highest = None;
     for rid in Layers::RIDS {
@@ -85,6 +85,20 @@ fn merge_streams(rtc: &mut Rtc, mid: Mid) {
     if let Some((ssrc, repairs)) = highest {
         direct.declare_stream_tx(ssrc, repairs, mid, None);
     }
+}
+
+/// An offer without `a=ssrc` lines where it has layers, as RFC 8829 §5.2.1 has it: rids tell those apart.
+pub(super) fn without_sources(sdp: &str) -> String {
+    let sections = sdp.match_indices("m=").map(|(at, _)| at).filter(|at| sdp[..*at].ends_with('\n'));
+    let starts: Vec<usize> = std::iter::once(0).chain(sections).collect();
+    let ends = starts.iter().copied().skip(1).chain([sdp.len()]);
+    let mut text = String::with_capacity(sdp.len());
+    for (start, end) in starts.iter().copied().zip(ends) {
+        let section = &sdp[start..end];
+        let layers = section.contains("\na=simulcast:");
+        text.extend(section.split_inclusive('\n').filter(|line| !layers || !line.starts_with("a=ssrc")));
+    }
+    text
 }
 
 /// Anywhere in the lower half of 16 bits: RFC 3711 §3.3.1 starts without a rollover.

@@ -394,7 +394,10 @@ fn a_node_that_does_not_take_simulcast_gets_one_layer() {
         world.run(2 * SECOND);
         world.lose_every = 0;
         world.run(SECOND);
+        world.node.ask_for_keyframe(None);
+        world.run(SECOND);
         let camera = camera_of(&world);
+        assert_eq!(camera.keyframe_requests, 1);
         assert_eq!(world.node.pictures.keys().collect::<Vec<_>>(), [&None]);
         assert_eq!((camera.layers, world.report().offers), (1, 2));
         assert!(camera.repeated_packets > 0, "{camera:?}");
@@ -404,4 +407,14 @@ fn a_node_that_does_not_take_simulcast_gets_one_layer() {
         let kbps = camera.payload_bytes as f64 * 8.0 / 1_000.0 / (camera.frames as f64 / 30.0);
         assert!((1_350.0..1_650.0).contains(&kbps), "{kbps}");
     }
+}
+
+#[test]
+fn layers_are_offered_by_rid_and_everything_else_by_ssrc() {
+    let world = World::new(three_layers);
+    let Some(Request::Offer { sdp, .. }) = world.requests.get(1) else { panic!("{:?}", world.requests) };
+    let sections: Vec<&str> = sdp.split("\r\nm=").collect();
+    let (microphone, camera) = (sections[1], sections[2]);
+    assert!(camera.contains("a=simulcast:send l;m;h") && !camera.contains("a=ssrc"), "{camera}");
+    assert!(microphone.contains("a=ssrc:") && !microphone.contains("a=rid"), "{microphone}");
 }
