@@ -1,16 +1,19 @@
 //! A node of a few lines for tests: it answers every request and sends back what a participant publishes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use plenary_protocol::{Joined, MeetingInfo, Member, PoolSize, Reply, Request, SourceName};
 use str0m::change::SdpOffer;
-use str0m::media::{KeyframeRequestKind, MediaKind, Mid};
+use str0m::format::CodecExtra;
+use str0m::media::{KeyframeRequestKind, MediaData, MediaKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::RtpWrite;
-use str0m::{Candidate, Event, IceConnectionState, Rtc};
+use str0m::rtp::{Extension, ExtensionMap, RtpWrite};
+use str0m::{Candidate, Event, IceConnectionState, Rtc, RtcConfig};
 
 use crate::peer::{config, install_crypto};
+use crate::source::{Codec, Layers};
 
 /// A node that sends sound and pictures back in the first slot of each kind.
 pub(crate) struct Echo {
@@ -21,21 +24,67 @@ pub(crate) struct Echo {
     tracks: Vec<(Mid, SourceName)>,
     pub(crate) connected: bool,
     pub(crate) lost: bool,
+    /// Lines of an offer that it does not know (RFC 8866 §5.13: it ignores them).
+    ignored: &'static [&'static str],
+    /// Pictures received, by the rid of their stream.
+    pub(crate) pictures: BTreeMap<Option<String>, u64>,
+    /// Pictures put together, where it does that.
+    pub(crate) frames: Vec<Frame>,
+}
+
+/// A picture as str0m's depacketizer made it.
+pub(crate) struct Frame {
+    pub(crate) codec: Codec,
+    pub(crate) keyframe: bool,
+    pub(crate) contiguous: bool,
 }
 
 impl Echo {
     pub(crate) fn new(now: Instant, address: SocketAddr) -> Self {
+        Self::with(now, address, config(Codec::default()))
+    }
+
+    fn with(now: Instant, address: SocketAddr, config: RtcConfig) -> Self {
         install_crypto();
-        let mut rtc = config().set_ice_lite(true).build(now);
+        let mut rtc = config.set_ice_lite(true).build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
-        Self { rtc, address, timeout: now, slots: Vec::new(), tracks: Vec::new(), connected: false, lost: false }
+        let (slots, tracks) = (Vec::new(), Vec::new());
+        let (ignored, pictures, frames) = (&[][..], BTreeMap::new(), Vec::new());
+        Self { rtc, address, timeout: now, slots, tracks, connected: false, lost: false, ignored, pictures, frames }
+    }
+
+    /// One that puts pictures together and sends nothing back.
+    pub(crate) fn depacketizing(now: Instant, address: SocketAddr) -> Self {
+        Self::with(now, address, config(Codec::default()).set_rtp_mode(false))
+    }
+
+    pub(crate) fn with_vp8_alone(now: Instant, address: SocketAddr) -> Self {
+        let config = config(Codec::default()).clear_codecs().enable_opus(true, false).enable_vp8(true);
+        Self::with(now, address, config)
+    }
+
+    /// One that has never heard of simulcast, and knows the header extension all the same.
+    pub(crate) fn without_simulcast(now: Instant, address: SocketAddr) -> Self {
+        Self { ignored: &["a=simulcast", "a=rid:"], ..Self::new(now, address) }
+    }
+
+    /// One that has not heard of the header extension either.
+    pub(crate) fn without_rids(now: Instant, address: SocketAddr) -> Self {
+        let mut extensions = ExtensionMap::empty();
+        extensions.set(1, Extension::AudioLevel);
+        extensions.set(3, Extension::TransportSequenceNumber);
+        extensions.set(4, Extension::RtpMid);
+        let config = config(Codec::default()).set_extension_map(extensions);
+        Self { ignored: &["a=simulcast", "a=rid:"], ..Self::with(now, address, config) }
     }
 
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {
         match request {
             Request::Join { .. } => Reply::Joined(Box::new(joined())),
             Request::Offer { sdp, tracks, slots } => {
-                let offer = SdpOffer::from_sdp_string(sdp).unwrap();
+                let known = |line: &&str| !self.ignored.iter().any(|ignored| line.starts_with(ignored));
+                let sdp: String = sdp.split_inclusive('\n').filter(known).collect();
+                let offer = SdpOffer::from_sdp_string(&sdp).unwrap();
                 let answer = self.rtc.sdp_api().accept_offer(offer).unwrap();
                 self.slots = slots.iter().map(|mid| mid.as_str().into()).collect();
                 self.tracks = tracks.iter().map(|track| (track.mid.as_str().into(), track.source)).collect();
@@ -80,14 +129,23 @@ impl Echo {
                     self.lost = true;
                 }
                 str0m::Output::Event(Event::RtpPacket(packet)) => self.send_back(&packet),
+                str0m::Output::Event(Event::MediaData(data)) => self.put_together(&data),
                 str0m::Output::Event(_) => {}
             }
         }
     }
 
     fn send_back(&mut self, packet: &str0m::rtp::RtpPacket) {
-        let mid = self.rtc.direct_api().stream_rx(&packet.header.ssrc).unwrap().mid();
+        let mut direct = self.rtc.direct_api();
+        let stream = direct.stream_rx(&packet.header.ssrc).unwrap();
+        let (mid, rid) = (stream.mid(), stream.rid().map(|rid| rid.to_string()));
         let kind = self.rtc.media(mid).unwrap().kind();
+        if kind == MediaKind::Video {
+            *self.pictures.entry(rid.clone()).or_default() += u64::from(packet.header.marker);
+        }
+        if rid.is_some_and(|rid| rid != Layers::RIDS[2]) {
+            return;
+        }
         let Some(slot) = self.first_slot(kind) else { return };
         let mut direct = self.rtc.direct_api();
         let stream = direct.stream_tx_by_mid(slot, None).unwrap();
@@ -100,10 +158,22 @@ impl Echo {
         stream.write_rtp(write);
     }
 
-    pub(crate) fn ask_for_keyframe(&mut self) {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "str0m's codecs grow; those not named do not concern us")]
+    fn put_together(&mut self, data: &MediaData) {
+        let (codec, keyframe) = match &data.codec_extra {
+            CodecExtra::Vp8(extra) => (Codec::Vp8, extra.is_keyframe),
+            CodecExtra::Vp9(extra) => (Codec::Vp9, extra.is_keyframe),
+            CodecExtra::H264(extra) => (Codec::H264, extra.is_keyframe),
+            CodecExtra::Av1(extra) => (Codec::Av1, extra.is_keyframe),
+            _ => return,
+        };
+        self.frames.push(Frame { codec, keyframe, contiguous: data.contiguous });
+    }
+
+    pub(crate) fn ask_for_keyframe(&mut self, rid: Option<&str>) {
         let (camera, _) = *self.tracks.iter().find(|(_, source)| *source == SourceName::Camera).unwrap();
         let mut direct = self.rtc.direct_api();
-        direct.stream_rx_by_mid(camera, None).unwrap().request_keyframe(KeyframeRequestKind::Pli);
+        direct.stream_rx_by_mid(camera, rid.map(Rid::from)).unwrap().request_keyframe(KeyframeRequestKind::Pli);
     }
 }
 

@@ -40,5 +40,5 @@ pub use peer::{Command, Input, Output, Peer, PeerError, PeerOptions};
 pub use report::{Ended, Network, Published, Report, Segment, SenderReport, SlotKind, SlotReport, SlotStats, Times};
 pub use rest::{RestError, Ticket};
 pub use signalling::{Received, Signalling, SignallingError};
-pub use source::{Epoch, Speech, Video};
+pub use source::{Codec, Epoch, Layers, Speech, Trace, Video};
 pub use srtp::Profiles;

@@ -2,11 +2,11 @@
 //! hash over all of it, so that a receiver can tell which source it gets and whether anything is missing or changed.
 //!
 //! ```text
-//! Opus:  TOC | marker | filling            VP8:  descriptor | frame header (first packet) | marker | filling
-//!              ^^^^^^^^^^^^^^^^ hashed                                                      ^^^^^^^^^^^^^^^^ hashed
+//! Opus:  TOC | marker | filling            video:  descriptor | frame header (first packet) | marker | filling
+//!              ^^^^^^^^^^^^^^^^ hashed                                                        ^^^^^^^^^^^^^^^^ hashed
 //! ```
 //!
-//! The VP8 descriptor stays outside: a forwarder may renumber its picture id.
+//! The codec's own bytes stay outside: a forwarder may renumber a picture id.
 
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Marker {
     pub(crate) packet: u32,
     /// When the frame was captured, since the Unix epoch.
     pub(crate) captured: Duration,
+    /// Which of the source's layers, counting from the lowest; frames and packets are numbered layer by layer.
+    pub(crate) layer: u16,
 }
 
 /// Why a payload does not carry a whole marker.
@@ -66,8 +68,7 @@ impl Marker {
         out.extend_from_slice(&self.packet.to_be_bytes());
         let micros = u64::try_from(self.captured.as_micros()).unwrap_or(u64::MAX);
         out.extend_from_slice(&micros.to_be_bytes());
-        // Room for later fields; keeps the length even.
-        out.extend_from_slice(&[0; 2]);
+        out.extend_from_slice(&self.layer.to_be_bytes());
         fill(out, filling, key ^ u64::from(self.packet));
         let hash = hash(&out[start + HASH.end..]);
         out[start + HASH.start..start + HASH.end].copy_from_slice(&hash.to_be_bytes());
@@ -90,6 +91,7 @@ impl Marker {
             count: narrow(number(bytes, 22, 2)),
             packet: narrow(number(bytes, 24, 4)),
             captured: Duration::from_micros(number(bytes, 28, 8)),
+            layer: narrow(number(bytes, 36, 2)),
         })
     }
 }
@@ -169,6 +171,7 @@ mod tests {
             count: 5,
             packet: 1 << 20,
             captured: Duration::from_micros(1_700_000_000_123_456),
+            layer: 2,
         }
     }
 

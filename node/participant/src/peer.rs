@@ -14,8 +14,10 @@
 //! **Invariant:** str0m is drained after every change (its rule: one mutation, then `poll_output` until it names a
 //! timeout); the packets of one frame count as one change.
 
+mod codecs;
 mod media;
 mod signal;
+mod streams;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -32,7 +34,7 @@ use self::media::Sending;
 use self::signal::Asked;
 use crate::receiver::Receiver;
 use crate::report::{Ended, Report};
-use crate::source::{Epoch, Speech, Video};
+use crate::source::{Codec, Epoch, Speech, Video};
 
 /// Keeps the signalling connection alive, as often as the web client does.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -155,7 +157,7 @@ impl Peer {
     /// [`PeerError`] when `local` can't be an ICE candidate.
     pub fn new(now: Instant, options: PeerOptions) -> Result<Self, PeerError> {
         install_crypto();
-        let mut rtc = config().build(now);
+        let mut rtc = config(options.video.codec).build(now);
         let candidate = Candidate::host(options.local, "udp");
         let candidate =
             candidate.map_err(|problem| PeerError { address: options.local, problem: problem.to_string() })?;
@@ -325,16 +327,17 @@ pub struct PeerError {
     pub problem: String,
 }
 
-/// What every peer's PeerConnection is like.
-pub(crate) fn config() -> RtcConfig {
-    Rtc::builder()
+/// What every peer's PeerConnection is like. It prefers `video` and receives whatever the others send.
+pub(crate) fn config(video: Codec) -> RtcConfig {
+    let mut config = Rtc::builder()
         .set_crypto_provider(crate::srtp::provider())
         .set_rtp_mode(true)
         .clear_codecs()
         .enable_opus(true, false)
-        .enable_vp8(true)
         // As often as browsers do, so that tests of synchronisation need not wait.
-        .set_rtcp_report_interval_audio(Duration::from_secs(1))
+        .set_rtcp_report_interval_audio(Duration::from_secs(1));
+    codecs::enable(config.codec_config(), video);
+    config
 }
 
 /// str0m wants its cryptography named once per process.

@@ -16,7 +16,7 @@ use self::freezes::Freezes;
 use crate::histogram::Histogram;
 use crate::marker::{Marker, Unreadable};
 use crate::report::{Segment, SenderReport, SlotKind, SlotReport, SlotStats, is_before};
-use crate::source::{Epoch, parse_vp8};
+use crate::source::{Codec, Epoch};
 
 /// How many announcements, segments and sender reports are kept.
 const KEPT: usize = 512;
@@ -33,6 +33,8 @@ pub(crate) struct Arrival<'a> {
     pub(crate) rtp_time: u32,
     /// RFC 6464 level in -dBov and voice activity.
     pub(crate) level: Option<(i8, bool)>,
+    /// The video codec of its payload type; `None` for sound, and for what is not known.
+    pub(crate) codec: Option<Codec>,
     /// RTP payload.
     pub(crate) payload: &'a [u8],
 }
@@ -72,6 +74,7 @@ struct Latest {
     rtp_time: u32,
     publisher: u64,
     source: SourceName,
+    layer: u16,
     frame: u32,
 }
 
@@ -150,7 +153,7 @@ impl Receiver {
             self.stats.level = Some(level);
             self.stats.voice_packets += u64::from(voice);
         }
-        match self.read(arrival.payload) {
+        match self.read(arrival) {
             Ok((marker, dimensions)) => {
                 if order == Order::Next {
                     self.follow(now, arrival.rtp_time, &marker);
@@ -212,11 +215,12 @@ impl Receiver {
         Order::Late
     }
 
-    fn read(&self, payload: &[u8]) -> Result<(Marker, Option<(u16, u16)>), Unreadable> {
+    fn read(&self, arrival: Arrival<'_>) -> Result<(Marker, Option<(u16, u16)>), Unreadable> {
         match self.kind {
-            SlotKind::Audio => Ok((Marker::read(payload.get(1..).unwrap_or_default())?, None)),
+            SlotKind::Audio => Ok((Marker::read(arrival.payload.get(1..).unwrap_or_default())?, None)),
             SlotKind::Video => {
-                let parsed = parse_vp8(payload).ok_or(Unreadable::Foreign)?;
+                let codec = arrival.codec.ok_or(Unreadable::Foreign)?;
+                let parsed = codec.parse(arrival.payload).ok_or(Unreadable::Foreign)?;
                 Ok((Marker::read(parsed.rest)?, parsed.dimensions))
             }
         }
@@ -227,7 +231,9 @@ impl Receiver {
         let same_source =
             self.latest.is_some_and(|latest| (latest.publisher, latest.source) == (marker.publisher, marker.source));
         if let Some(latest) = self.latest {
-            let same_frame = same_source && latest.frame == marker.frame;
+            let same_layer = same_source && latest.layer == marker.layer;
+            let same_frame = same_layer && latest.frame == marker.frame;
+            self.stats.layer_switches += u64::from(same_source && !same_layer);
             let fault = if same_frame { rtp_time != latest.rtp_time } else { !is_before(latest.rtp_time, rtp_time) };
             self.stats.timestamp_faults += u64::from(fault);
         }
@@ -238,8 +244,9 @@ impl Receiver {
         } else {
             self.begin_segment(now, rtp_time, marker);
         }
-        let (publisher, source, frame) = (marker.publisher, marker.source, marker.frame);
-        self.latest = Some(Latest { rtp_time, publisher, source, frame });
+        let Marker { publisher, source, layer, frame, .. } = *marker;
+        self.latest = Some(Latest { rtp_time, publisher, source, layer, frame });
+        self.stats.layer = Some(layer);
     }
 
     fn begin_segment(&mut self, now: Instant, rtp_time: u32, marker: &Marker) {

@@ -71,7 +71,9 @@ pub struct Published {
     pub active: bool,
     /// Whether it is muted now.
     pub muted: bool,
-    /// Frames captured.
+    /// Layers that are sent; 0 before the media connection, and when the node does not take the codec.
+    pub layers: u8,
+    /// Frames captured, all layers of one instant as one.
     pub frames: u64,
     /// RTP packets sent, without repetitions.
     pub packets: u64,
@@ -195,6 +197,10 @@ pub struct SlotStats {
     pub switches: u64,
     /// Changes of source that did not begin with the first packet of a keyframe.
     pub switches_without_keyframe: u64,
+    /// Layer of the latest packet in order, counting from the lowest.
+    pub layer: Option<u16>,
+    /// Times the layer changed while the source did not.
+    pub layer_switches: u64,
     /// Packets in order whose RTP time went back, or new frames whose RTP time did not go on.
     pub timestamp_faults: u64,
     /// Packets that no synthetic source made.

@@ -1,41 +1,31 @@
-//! Synthetic sources: well-formed Opus and VP8 without an encoder, derived from a seed.
+//! Synthetic sources: well-formed Opus, VP8, VP9, H.264 and AV1 without an encoder, derived from a seed.
 //!
 //! A source is a small state machine: [`Source::due`] says when its next frame is captured, [`Source::capture`] makes
 //! it. All sources of one participant start at the same instant, so that their RTP times share a capture clock.
 
+mod av1;
+mod bits;
+mod camera;
+mod h264;
 mod opus;
+mod packing;
+mod sizes;
+mod video;
 mod vp8;
+mod vp9;
 
 use std::time::{Duration, Instant};
 
 use plenary_protocol::SourceName;
 
+pub(crate) use camera::MAX_PACKETS;
 pub use opus::Speech;
-pub(crate) use vp8::{MAX_PACKETS, parse as parse_vp8};
+pub use video::{Codec, Layers, Trace, Video};
 
 use crate::marker::mix;
 
 /// Behind by more than this, a source skips frames instead of catching up: a burst would look like a fault of the net.
 const MOST_BEHIND: Duration = Duration::from_millis(300);
-
-/// What a synthetic picture source makes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Video {
-    /// Picture width in pixels, at most 16383.
-    pub width: u16,
-    /// Picture height in pixels, at most 16383.
-    pub height: u16,
-    /// Pictures per second, 1 to 120.
-    pub frame_rate: u32,
-    /// Payload bits per second between keyframes; a keyframe is four times as large as another frame.
-    pub bitrate: u32,
-}
-
-impl Default for Video {
-    fn default() -> Self {
-        Self { width: 640, height: 360, frame_rate: 30, bitrate: 600_000 }
-    }
-}
 
 /// One packet of a captured frame, before RTP.
 #[derive(Debug)]
@@ -50,6 +40,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) marker: bool,
     /// RFC 6464 level in -dBov and voice activity.
     pub(crate) level: Option<(i8, bool)>,
+    /// Which layer it is of, counting from the lowest.
+    pub(crate) layer: usize,
 }
 
 /// Ties the instants of a run to the Unix epoch, so that capture times can be compared within a machine.
@@ -105,8 +97,8 @@ impl Cadence {
 pub(crate) enum Source {
     /// Opus.
     Audio(opus::Opus),
-    /// VP8.
-    Video(vp8::Vp8),
+    /// One of the video codecs.
+    Video(camera::Camera),
 }
 
 impl Source {
@@ -123,7 +115,9 @@ impl Source {
             SourceName::Microphone | SourceName::ScreenAudio => {
                 Self::Audio(opus::Opus::new(publisher, name, epoch, start, speech))
             }
-            SourceName::Camera | SourceName::Screen => Self::Video(vp8::Vp8::new(publisher, name, epoch, start, video)),
+            SourceName::Camera | SourceName::Screen => {
+                Self::Video(camera::Camera::new(publisher, name, epoch, start, video))
+            }
         }
     }
 
@@ -131,23 +125,23 @@ impl Source {
     pub(crate) fn due(&self) -> Instant {
         match self {
             Self::Audio(opus) => opus.due(),
-            Self::Video(vp8) => vp8.due(),
+            Self::Video(camera) => camera.due(),
         }
     }
 
-    /// Makes the frame that is due at `now`, packet by packet; false when none is.
+    /// Makes the frame that is due at `now`, packet by packet and layer by layer; false when none is.
     pub(crate) fn capture(&mut self, now: Instant, send: impl FnMut(Piece<'_>)) -> bool {
         match self {
             Self::Audio(opus) => opus.capture(now, send),
-            Self::Video(vp8) => vp8.capture(now, send),
+            Self::Video(camera) => camera.capture(now, send),
         }
     }
 
-    /// Makes the next picture a keyframe.
-    pub(crate) fn request_keyframe(&mut self) {
+    /// Makes the next picture a keyframe, of one layer or of all.
+    pub(crate) fn request_keyframe(&mut self, layer: Option<usize>) {
         match self {
             Self::Audio(_) => {}
-            Self::Video(vp8) => vp8.request_keyframe(),
+            Self::Video(camera) => camera.request_keyframe(layer),
         }
     }
 

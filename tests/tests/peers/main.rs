@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use plenary_participant::{Command, Report, SlotKind};
+use plenary_participant::{Command, Layers, Report, SlotKind, Video};
 use plenary_protocol::{Interest, SourceName, VideoInterest, WantedTrack};
 
 use crate::world::{SECOND, World, participant, seed_of};
@@ -50,6 +50,18 @@ fn three_people_on_one_node_see_and_hear_each_other() {
         assert_eq!(report.frames_from(peer as u64, SlotKind::Audio), 0, "nobody hears themselves");
         assert_sound(&report);
         assert_eq!(report.offers, 1);
+    }
+}
+
+#[test]
+fn who_offers_three_layers_is_seen_as_who_offers_one() {
+    let video = Video { layers: Layers::Three, ..Video::default() };
+    let mut world = World::filming(video, 1, &[0, 0], Interest::default());
+    world.run(5 * SECOND);
+    for peer in 0..2 {
+        let report = world.report(peer);
+        assert_sees(&report, 1 - peer as u64, 100, 150);
+        assert_sound(&report);
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) struct World {
     /// Which node serves each peer.
     homes: Vec<usize>,
     interest: Interest,
+    video: Video,
     wire: BTreeMap<(Instant, u64), Cargo>,
     sent: u64,
 }
@@ -102,6 +103,11 @@ fn interest_of(interest: &Interest) -> io::Interest {
 impl World {
     /// Nodes, and a peer per entry of `homes` on that node, who wants to see `interest` in as many slots.
     pub(crate) fn new(nodes: usize, homes: &[usize], interest: Interest) -> Self {
+        Self::filming(Video::default(), nodes, homes, interest)
+    }
+
+    /// The same, with cameras that make `video`.
+    pub(crate) fn filming(video: Video, nodes: usize, homes: &[usize], interest: Interest) -> Self {
         #[expect(clippy::disallowed_methods, reason = "an Instant can't be made otherwise; the test counts from here")]
         let now = Instant::now();
         let settings = |node: usize| Settings {
@@ -115,7 +121,7 @@ impl World {
         };
         let nodes: Vec<Sfu> = (0..nodes).map(|node| Sfu::new(now, settings(node), generate_certificate())).collect();
         let (peers, wire) = (Vec::new(), BTreeMap::new());
-        let mut world = Self { now, nodes, peers, homes: homes.to_vec(), interest, wire, sent: 0 };
+        let mut world = Self { now, nodes, peers, homes: homes.to_vec(), interest, video, wire, sent: 0 };
         world.link_nodes();
         for (peer, home) in homes.iter().enumerate() {
             let (session, participant) = (session(peer), participant(peer));
@@ -136,7 +142,7 @@ impl World {
             token: "token".to_owned(),
             sources: vec![SourceName::Microphone, SourceName::Camera],
             publish: vec![SourceName::Microphone, SourceName::Camera],
-            video: Video::default(),
+            video: self.video,
             speech: Speech::Talking,
             pool: self.pool(),
             interest: Some(self.interest.clone()),

@@ -127,6 +127,14 @@ pub(super) fn with_stream_ids(sdp: &str, lines: &[MediaLine], slots: &[String]) 
     text
 }
 
+/// Leaves out what offers simulcast. RFC 8853 §5.3.2: who does not take it ignores those lines; str0m would answer that
+/// it takes them, and then drop every packet without a rid. A client could send no other: the header extension that
+/// carries rids is not enabled.
+pub(super) fn without_simulcast(sdp: &str) -> String {
+    let offers = |line: &&str| line.starts_with("a=simulcast:") || line.starts_with("a=rid:");
+    sdp.split_inclusive('\n').filter(|line| !offers(line)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +170,14 @@ mod tests {
         assert!(text.ends_with("a=inactive\r\na=msid:slot1 2\r\n"), "{text}");
         let again = with_stream_ids(&text, &media_lines(&text).unwrap(), &["1".to_owned()]);
         assert_eq!(again.matches("a=msid:slot0 1").count(), 1);
+    }
+
+    #[test]
+    fn simulcast_is_left_out() {
+        let offered =
+            SDP.replace("a=mid:v1\r\n", "a=mid:v1\r\na=rid:l send\r\na=rid:h send\r\na=simulcast:send l;h\r\n");
+        assert_ne!(offered, SDP);
+        assert_eq!(without_simulcast(&offered), SDP);
     }
 
     #[test]

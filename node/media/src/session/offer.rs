@@ -48,7 +48,7 @@ pub(super) fn check(
     }
     let tracks = check_tracks(&lines, tracks)?;
     let checked_slots = check_slots(&lines, slots, &tracks)?;
-    let text = description::with_stream_ids(sdp, &lines, slots);
+    let text = description::without_simulcast(&description::with_stream_ids(sdp, &lines, slots));
     let offer = SdpOffer::from_sdp_string(&text).map_err(|error| OfferError::Malformed(error.to_string()))?;
     let mut trial: Rtc = template.build(now);
     let rehearsal = SdpOffer::from_sdp_string(&text).map_err(|error| OfferError::Malformed(error.to_string()))?;

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use plenary_protocol::SourceName;
-use str0m::media::{KeyframeRequest, Mid, Pt, SenderFeedback};
+use str0m::media::{KeyframeRequest, Mid, SenderFeedback};
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite, Ssrc};
 use str0m::{Event, IceConnectionState};
 
-use super::Peer;
+use super::streams::Stream;
+use super::{Peer, codecs, streams};
 use crate::receiver::Arrival;
 use crate::report::{Published, SenderReport, SlotKind};
-use crate::source::{Source, Speech};
+use crate::source::{Layers, Source, Speech};
 
 /// Length of the tag at the end of an SRTP packet: AES-GCM (RFC 7714 §12), which both ends prefer.
 const SRTP_TAG: u64 = 16;
@@ -24,25 +25,14 @@ pub(super) struct Sending {
     pub(super) name: SourceName,
     pub(super) mid: Mid,
     pub(super) published: Published,
-    stream: Option<Stream>,
+    streams: Vec<Stream>,
     source: Option<Source>,
-    sequence: u64,
-}
-
-/// What str0m calls an m-line's stream, once negotiated.
-#[derive(Debug, Clone, Copy)]
-struct Stream {
-    ssrc: Ssrc,
-    repairs: Option<Ssrc>,
-    pt: Pt,
 }
 
 impl Sending {
-    pub(super) fn new(publisher: u64, name: SourceName, mid: Mid, active: bool) -> Self {
-        // Anywhere in the lower half of 16 bits: RFC 3711 §3.3.1 starts without a rollover.
-        let sequence = (publisher.wrapping_mul(0x9E37_79B9) ^ name as u64) & 0x7FFF;
+    pub(super) fn new(name: SourceName, mid: Mid, active: bool) -> Self {
         let published = Published { active, ..Published::default() };
-        Self { name, mid, published, stream: None, source: None, sequence }
+        Self { name, mid, published, streams: Vec::new(), source: None }
     }
 
     /// When its next frame is captured; `None` when nothing flows.
@@ -50,7 +40,7 @@ impl Sending {
         if !self.published.active || self.published.muted {
             return None;
         }
-        self.stream.and(self.source.as_ref()).map(Source::due)
+        self.source.as_ref().filter(|_| !self.streams.is_empty()).map(Source::due)
     }
 
     pub(super) fn stop(&mut self) {
@@ -69,7 +59,7 @@ impl Sending {
 
     fn resume_with_keyframe(&mut self, resumes: bool) {
         if let Some(source) = self.source.as_mut().filter(|_| resumes) {
-            source.request_keyframe();
+            source.request_keyframe(None);
         }
     }
 }
@@ -96,9 +86,13 @@ impl Peer {
         let options = &self.options;
         let start = self.now + Duration::from_micros(options.publisher.wrapping_mul(7_919) % PHASES_MICROS);
         for sending in &mut self.sending {
-            sending.stream = find_stream(&mut self.rtc, sending.mid);
-            let source =
-                Source::new(options.publisher, sending.name, options.epoch, start, options.video, options.speech);
+            let mut video = options.video;
+            sending.streams = streams::find(&mut self.rtc, sending.mid, options.publisher, sending.name, video);
+            sending.published.layers = u8::try_from(sending.streams.len()).expect("at most three");
+            if sending.streams.iter().all(|stream| stream.rid.is_none()) {
+                video.layers = Layers::One;
+            }
+            let source = Source::new(options.publisher, sending.name, options.epoch, start, video, options.speech);
             sending.source = Some(source);
         }
     }
@@ -107,23 +101,24 @@ impl Peer {
     pub(super) fn send_frames(&mut self) {
         let Self { sending, rtc, now, .. } = self;
         for sending in sending.iter_mut().filter(|sending| sending.due().is_some_and(|due| due <= *now)) {
-            let (Some(stream), Some(source)) = (sending.stream, &mut sending.source) else { continue };
+            let Sending { published, streams, source: Some(source), .. } = sending else { continue };
             let mut direct = rtc.direct_api();
-            let Some(out) = direct.stream_tx(&stream.ssrc) else { continue };
-            let (published, sequence) = (&mut sending.published, &mut sending.sequence);
             while source.capture(*now, |piece| {
+                let Some(stream) = streams.iter_mut().find(|stream| stream.layer == piece.layer) else { return };
+                let Some(out) = direct.stream_tx(&stream.ssrc) else { return };
                 published.payload_bytes += piece.payload.len() as u64;
                 let levels = ExtensionValues {
                     audio_level: piece.level.map(|(level, _)| level),
                     voice_activity: piece.level.map(|(_, voice)| voice),
                     ..ExtensionValues::default()
                 };
-                let write = RtpWrite::new(stream.pt, (*sequence).into(), piece.rtp_time, piece.captured, piece.payload)
-                    .marker(piece.marker)
-                    .nackable(stream.repairs.is_some())
-                    .ext_vals(levels);
+                let write =
+                    RtpWrite::new(stream.pt, stream.sequence.into(), piece.rtp_time, piece.captured, piece.payload)
+                        .marker(piece.marker)
+                        .nackable(stream.repairs.is_some())
+                        .ext_vals(levels);
                 out.write_rtp(write);
-                *sequence += 1;
+                stream.sequence += 1;
             }) {
                 published.frames += 1;
             }
@@ -144,12 +139,12 @@ impl Peer {
         self.report.network.sent_bytes += length;
         let Some(ssrc) = rtp_ssrc(contents) else { return };
         for sending in &mut self.sending {
-            let Some(stream) = sending.stream else { continue };
-            if stream.ssrc == ssrc {
-                sending.published.packets += 1;
-                sending.published.rtp_bytes += length.saturating_sub(SRTP_TAG);
-            } else if stream.repairs == Some(ssrc) {
-                sending.published.repeated_packets += 1;
+            let Sending { published, streams, .. } = sending;
+            if streams.iter().any(|stream| stream.ssrc == ssrc) {
+                published.packets += 1;
+                published.rtp_bytes += length.saturating_sub(SRTP_TAG);
+            } else if streams.iter().any(|stream| stream.repairs == Some(ssrc)) {
+                published.repeated_packets += 1;
             }
         }
     }
@@ -161,6 +156,7 @@ impl Peer {
             sequence: *packet.seq_no,
             rtp_time: packet.header.timestamp,
             level: extensions.audio_level.zip(extensions.voice_activity),
+            codec: codecs::of(self.rtc.codec_config(), packet.header.payload_type),
             payload: &packet.payload,
         };
         let receiver = &mut self.receivers[at];
@@ -188,8 +184,9 @@ impl Peer {
     fn handle_keyframe_request(&mut self, request: KeyframeRequest) {
         if let Some(sending) = self.sending.iter_mut().find(|sending| sending.mid == request.mid) {
             sending.published.keyframe_requests += 1;
+            let asked = sending.streams.iter().find(|stream| stream.rid.is_some() && stream.rid == request.rid);
             if let Some(source) = &mut sending.source {
-                source.request_keyframe();
+                source.request_keyframe(asked.map(|stream| stream.layer));
             }
         }
     }
@@ -204,16 +201,6 @@ impl Peer {
             receiver.handle_sender_report(report);
         }
     }
-}
-
-/// The stream of a publish m-line with the payload type that both ends prefer; `None` when the node does not take it.
-fn find_stream(rtc: &mut str0m::Rtc, mid: Mid) -> Option<Stream> {
-    let accepted = rtc.media(mid)?.remote_pts();
-    let params = accepted.iter().find_map(|pt| rtc.codec_config().params().iter().find(|params| params.pt() == *pt))?;
-    let pt = params.pt();
-    let mut direct = rtc.direct_api();
-    let stream = direct.stream_tx_by_mid(mid, None)?;
-    Some(Stream { ssrc: stream.ssrc(), repairs: stream.rtx(), pt })
 }
 
 /// The SSRC of a datagram that is RTP (RFC 7983 §7 tells it from STUN and DTLS, RFC 5761 §4 from RTCP).

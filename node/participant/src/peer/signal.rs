@@ -7,8 +7,8 @@ use plenary_protocol::{
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind};
 
-use super::Peer;
 use super::media::Sending;
+use super::{Peer, streams};
 use crate::receiver::Receiver;
 use crate::report::{Ended, SlotKind};
 
@@ -89,9 +89,11 @@ impl Peer {
         let mut changes = self.rtc.sdp_api();
         if self.sending.is_empty() {
             for &name in &self.options.sources {
-                let mid = changes.add_media(media_kind(name), Direction::SendOnly, stream.clone(), None, None);
+                let kind = media_kind(name);
+                let layers = streams::offered(kind, self.options.video.layers);
+                let mid = changes.add_media(kind, Direction::SendOnly, stream.clone(), None, layers);
                 let active = self.options.publish.contains(&name);
-                self.sending.push(Sending::new(self.options.publisher, name, mid, active));
+                self.sending.push(Sending::new(name, mid, active));
             }
         }
         let missing_audio = usize::from(self.pool.audio.saturating_sub(self.offered.audio));
@@ -106,10 +108,11 @@ impl Peer {
         self.pending_offer = Some(pending);
         self.offered = larger(self.pool, self.offered);
         self.report.offers += 1;
+        let sdp = streams::without_sources(&offer.to_sdp_string());
         let named = |sending: &Sending| OfferedTrack { mid: sending.mid.to_string(), source: sending.name };
         let tracks = self.sending.iter().map(named).collect();
         let slots = self.receivers.iter().map(|receiver| receiver.mid().to_owned()).collect();
-        self.request(Asked::Offer, Request::Offer { sdp: offer.to_sdp_string(), tracks, slots });
+        self.request(Asked::Offer, Request::Offer { sdp, tracks, slots });
     }
 
     fn handle_reply(&mut self, frame: ReplyFrame) {
@@ -142,6 +145,9 @@ impl Peer {
         });
         if let Err(problem) = accepted {
             return self.end(Ended::Misunderstood { detail: format!("the answer can't be used: {problem}") });
+        }
+        for sending in &self.sending {
+            streams::merge_refused(&mut self.rtc, sending.mid);
         }
         let now = self.elapsed();
         self.report.times.answered.get_or_insert(now);

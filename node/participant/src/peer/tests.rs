@@ -7,8 +7,10 @@ use plenary_protocol::{
 };
 
 use super::*;
+use crate::Published;
 use crate::echo::{Echo, member};
 use crate::report::SlotKind;
+use crate::source::{Layers, Trace};
 
 const PEER: &str = "192.0.2.1:5000";
 const NODE: &str = "192.0.2.2:6000";
@@ -24,6 +26,8 @@ struct World {
     /// Datagrams by arrival and order of sending; true for those to the node.
     wire: BTreeMap<(Instant, u64), (bool, Vec<u8>)>,
     sent: u64,
+    /// Bytes of the longest datagram.
+    longest: usize,
     /// Every so many datagrams, one is lost; 0 for none.
     lose_every: u64,
     requests: Vec<Request>,
@@ -31,6 +35,10 @@ struct World {
 
 impl World {
     fn new(adjust: impl FnOnce(&mut PeerOptions)) -> Self {
+        Self::against(Echo::new, adjust)
+    }
+
+    fn against(node: impl FnOnce(Instant, SocketAddr) -> Echo, adjust: impl FnOnce(&mut PeerOptions)) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to start its virtual clock from")]
         let now = Instant::now();
         let mut options = PeerOptions {
@@ -49,8 +57,16 @@ impl World {
         adjust(&mut options);
         let peer = Peer::new(now, options).unwrap();
         let (wire, requests) = (BTreeMap::new(), Vec::new());
-        let mut world =
-            Self { now, peer, node: Echo::new(now, NODE.parse().unwrap()), wire, sent: 0, lose_every: 0, requests };
+        let mut world = Self {
+            now,
+            peer,
+            node: node(now, NODE.parse().unwrap()),
+            wire,
+            sent: 0,
+            longest: 0,
+            lose_every: 0,
+            requests,
+        };
         world.settle();
         world
     }
@@ -90,6 +106,7 @@ impl World {
 
     fn send(&mut self, to_node: bool, contents: Vec<u8>) {
         self.sent += 1;
+        self.longest = self.longest.max(contents.len());
         let lossy = self.lose_every > 0 && self.sent.is_multiple_of(self.lose_every);
         if !lossy {
             self.wire.insert((self.now + DELAY, self.sent), (to_node, contents));
@@ -187,7 +204,7 @@ fn losses_are_repaired_on_request() {
 fn a_keyframe_comes_when_asked_for() {
     let mut world = World::new(|_| ());
     world.run(2 * SECOND);
-    world.node.ask_for_keyframe();
+    world.node.ask_for_keyframe(None);
     world.run(SECOND);
     let report = world.report();
     assert_eq!(report.published[&SourceName::Camera].keyframe_requests, 1);
@@ -286,4 +303,118 @@ fn signalling_is_kept_alive() {
     let pings = world.requests.iter().filter(|request| **request == Request::Ping).count();
     assert_eq!(pings, 2);
     assert!(world.report().connected);
+}
+
+#[test]
+fn each_codec_goes_out_and_comes_back_whole() {
+    for codec in Codec::ALL {
+        let mut world = World::new(|options| options.video.codec = codec);
+        world.run(3 * SECOND);
+        let report = world.report();
+        let stats = &report.slots_of(SlotKind::Video).next().unwrap().stats;
+        assert!(stats.usable_frames >= 75, "{codec:?}: {stats:?}");
+        assert_eq!((stats.missing_packets, stats.hash_mismatches, stats.foreign_packets), (0, 0, 0), "{codec:?}");
+        assert_eq!((stats.dimensions, stats.layer), (Some((640, 360)), Some(0)), "{codec:?}");
+    }
+}
+
+#[test]
+fn each_codec_is_put_together_by_str0m() {
+    for codec in Codec::ALL {
+        let mut world = World::against(Echo::depacketizing, |options| options.video.codec = codec);
+        world.run(2 * SECOND);
+        world.node.ask_for_keyframe(None);
+        world.run(SECOND);
+        let sent = world.report().published[&SourceName::Camera].frames;
+        let frames = &world.node.frames;
+        assert!(frames.len() as u64 + 3 >= sent && sent > 75, "{codec:?}: {} of {sent}", frames.len());
+        assert!(frames.iter().all(|frame| frame.codec == codec && frame.contiguous), "{codec:?}");
+        let keyframes: Vec<_> = (0..frames.len()).filter(|at| frames[*at].keyframe).collect();
+        assert!(matches!(keyframes[..], [0, asked] if asked > 40), "{codec:?}: {keyframes:?}");
+    }
+}
+
+#[test]
+fn a_node_that_does_not_take_the_codec_gets_sound_alone() {
+    let mut world = World::against(Echo::with_vp8_alone, |options| options.video.codec = Codec::Av1);
+    world.run(2 * SECOND);
+    let published = world.report().published;
+    assert_eq!((published[&SourceName::Camera].layers, published[&SourceName::Camera].packets), (0, 0));
+    assert!(published[&SourceName::Microphone].packets > 80);
+}
+
+fn three_layers(options: &mut PeerOptions) {
+    let trace = Trace::LogNormal { seed: 1 };
+    let (width, height, bitrate, layers) = (1_280, 720, 1_500_000, Layers::Three);
+    options.video = Video { width, height, bitrate, trace, layers, ..Video::default() };
+}
+
+fn camera_of(world: &World) -> Published {
+    world.report().published[&SourceName::Camera]
+}
+
+#[test]
+fn a_node_that_takes_simulcast_gets_three_layers() {
+    let mut world = World::new(three_layers);
+    world.run(3 * SECOND);
+    world.say(Push::Pool(Pool { size: PoolSize { audio: 3, video: 9 } }));
+    world.run(2 * SECOND);
+    let frames = &world.node.pictures;
+    assert_eq!(frames.keys().map(Option::as_deref).collect::<Vec<_>>(), [Some("h"), Some("l"), Some("m")]);
+    assert!(frames.values().all(|frames| frames.abs_diff(camera_of(&world).frames) <= 2), "{frames:?}");
+    assert_eq!((camera_of(&world).layers, world.report().offers), (3, 2));
+    let stats = &world.report().slots_of(SlotKind::Video).next().unwrap().stats.clone();
+    assert_eq!((stats.dimensions, stats.layer, stats.layer_switches), (Some((1_280, 720)), Some(2), 0));
+    assert_eq!((stats.missing_packets, stats.timestamp_faults, stats.foreign_packets), (0, 0, 0));
+    let srtp_tag = 16;
+    assert!(world.longest <= 1_200 + srtp_tag, "{}", world.longest);
+}
+
+#[test]
+fn a_keyframe_is_made_of_the_layer_whose_stream_asks() {
+    let mut world = World::new(three_layers);
+    world.run(SECOND);
+    world.node.ask_for_keyframe(Some("m"));
+    world.run(SECOND);
+    assert_eq!(camera_of(&world).keyframe_requests, 1);
+    let keyframes = |world: &World| world.report().slots_of(SlotKind::Video).next().unwrap().stats.keyframes;
+    assert_eq!(keyframes(&world), 1, "the highest layer comes back, and was not asked");
+    world.node.ask_for_keyframe(Some("h"));
+    world.run(SECOND / 2);
+    assert_eq!(keyframes(&world), 2);
+}
+
+#[test]
+fn a_node_that_does_not_take_simulcast_gets_one_layer() {
+    for node in [Echo::without_simulcast, Echo::without_rids] {
+        let mut world = World::against(node, three_layers);
+        world.run(3 * SECOND);
+        world.say(Push::Pool(Pool { size: PoolSize { audio: 3, video: 9 } }));
+        world.lose_every = 29;
+        world.run(2 * SECOND);
+        world.lose_every = 0;
+        world.run(SECOND);
+        world.node.ask_for_keyframe(None);
+        world.run(SECOND);
+        let camera = camera_of(&world);
+        assert_eq!(camera.keyframe_requests, 1);
+        assert_eq!(world.node.pictures.keys().collect::<Vec<_>>(), [&None]);
+        assert_eq!((camera.layers, world.report().offers), (1, 2));
+        assert!(camera.repeated_packets > 0, "{camera:?}");
+        let stats = &world.report().slots_of(SlotKind::Video).next().unwrap().stats.clone();
+        assert!(stats.usable_frames >= 165, "{stats:?}");
+        assert_eq!((stats.dimensions, stats.missing_packets, stats.foreign_packets), (Some((1_280, 720)), 0, 0));
+        let kbps = camera.payload_bytes as f64 * 8.0 / 1_000.0 / (camera.frames as f64 / 30.0);
+        assert!((1_350.0..1_650.0).contains(&kbps), "{kbps}");
+    }
+}
+
+#[test]
+fn layers_are_offered_by_rid_and_everything_else_by_ssrc() {
+    let world = World::new(three_layers);
+    let Some(Request::Offer { sdp, .. }) = world.requests.get(1) else { panic!("{:?}", world.requests) };
+    let sections: Vec<&str> = sdp.split("\r\nm=").collect();
+    let (microphone, camera) = (sections[1], sections[2]);
+    assert!(camera.contains("a=simulcast:send l;m;h") && !camera.contains("a=ssrc"), "{camera}");
+    assert!(microphone.contains("a=ssrc:") && !microphone.contains("a=rid"), "{microphone}");
 }

@@ -32,6 +32,7 @@ pub(super) struct Completed {
 struct Name {
     publisher: u64,
     source: SourceName,
+    layer: u16,
     frame: u32,
 }
 
@@ -55,7 +56,8 @@ const _: () = assert!(MAX_PACKETS <= 128, "a frame's packets must fit the bits o
 impl Frames {
     /// Takes in a packet that has not been seen before.
     pub(super) fn insert(&mut self, marker: &Marker) -> Completed {
-        let name = Name { publisher: marker.publisher, source: marker.source, frame: marker.frame };
+        let Marker { publisher, source, layer, frame, .. } = *marker;
+        let name = Name { publisher, source, layer, frame };
         let Some(bit) = 1_u128.checked_shl(u32::from(marker.index)) else { return Completed::default() };
         let at = self.open.iter().rposition(|frame| frame.name == name).unwrap_or_else(|| self.begin(name, marker));
         let frame = &mut self.open[at];

@@ -1,7 +1,7 @@
 //! Sources on one side, a receiver on the other, between them whatever a network does.
 
 use super::*;
-use crate::source::{Source, Speech, Video};
+use crate::source::{Codec, Source, Speech, Video};
 
 struct Sent {
     sequence: u64,
@@ -36,7 +36,7 @@ fn receiver(kind: SlotKind, epoch: Epoch) -> Receiver {
 
 fn take(receiver: &mut Receiver, sent: &Sent, delay: Duration) {
     let Sent { sequence, rtp_time, .. } = *sent;
-    let arrival = Arrival { sequence, rtp_time, level: None, payload: &sent.payload };
+    let arrival = Arrival { sequence, rtp_time, level: None, codec: Some(Codec::Vp8), payload: &sent.payload };
     receiver.handle_packet(sent.at + delay, arrival);
 }
 

@@ -108,11 +108,12 @@ impl Opus {
             count: 1,
             packet: self.frame,
             captured: self.epoch.unix(captured),
+            layer: 0,
         };
         words.write(&mut self.buffer, filling, self.publisher);
         self.frame = self.frame.wrapping_add(1);
         let level = Some((level(talks, draw), talks));
-        send(Piece { payload: &self.buffer, rtp_time, captured, marker, level });
+        send(Piece { payload: &self.buffer, rtp_time, captured, marker, level, layer: 0 });
         true
     }
 }
