@@ -6,14 +6,14 @@
 //! ```
 //!
 //! Samples come from the event `cpu-clock`, a timer, so that machines without hardware counters will do. It runs on the
-//! processors that the server may use, not in its threads: a timer of a thread is stopped and started at each of its
-//! sleeps, and what follows a wake is then seen too often. The timer waits where interrupts are off; time spent there
-//! shows at the instruction that lets them in again (`_raw_spin_unlock_irqrestore`).
+//! processors that the server may use, not in its threads: perf 6.1 that follows threads did not sleep, and woke 88,000
+//! times a second on the processor of the people. The timer waits where interrupts are off; time spent there shows at
+//! the instruction that lets them in again (`_raw_spin_unlock_irqrestore`).
 //!
 //! Stacks are unwound from copies of their memory by the tables of the binary (DWARF), which every build has. Frame
-//! pointers (`RUSTFLAGS=-Cforce-frame-pointers=yes`) would be cheaper, but functions in assembly keep none: memcpy hides
-//! who called it, and half of AES-GCM was not seen to be encryption. perf looks symbols up in the binary when it is
-//! read: one that was rebuilt meanwhile has others, and most samples are `unattributed`.
+//! pointers (`RUSTFLAGS=-Cforce-frame-pointers=yes`) make smaller files, but functions in assembly keep none: memcpy
+//! hides who called it, and no sample in AES-GCM's inner loops knew what it was for. perf looks symbols up in the binary
+//! when it is read: one that was rebuilt meanwhile has others, and most samples are `unattributed`.
 
 #![expect(dead_code, reason = "the media bench is to call it")]
 
