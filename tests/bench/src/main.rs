@@ -23,6 +23,7 @@ mod load;
 mod media;
 mod member;
 mod plenary;
+mod profile;
 mod report;
 mod run;
 mod sample;
