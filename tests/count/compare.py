@@ -3,12 +3,14 @@
 
 Standard input has a line for each scenario: its name, instructions, packets. Exits 1 when a scenario is above its
 committed figure by more than `above_percent`, or below by more than `below_percent`: an improvement is kept by
-committing to it. `--update` writes what was counted into counts.json; `--planted NAME` expects a scenario to be above.
+committing to it. With other tools than those that the figures were committed with, `other_tools_percent` bounds both.
+`--update` writes what was counted into counts.json; `--planted NAME` expects a scenario to be above.
 """
 
 import json
 import pathlib
 import platform
+import re
 import subprocess
 import sys
 
@@ -21,8 +23,14 @@ def first_line(*command):
 
 def tools():
     """What the figures depend on beside the code."""
-    libc = " ".join(platform.libc_ver())
-    return {"rustc": first_line("rustc", "--version"), "valgrind": first_line("valgrind", "--version"), "libc": libc}
+    flags = re.search(r"^flags\s*:(.*)$", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
+    vectors = "avx2" if flags and "avx2" in flags.group(1).split() else "no avx2"
+    return {
+        "rustc": first_line("rustc", "--version"),
+        "valgrind": first_line("valgrind", "--version"),
+        "libc": " ".join(platform.libc_ver()),
+        "processor": f"{platform.machine()}, {vectors}",
+    }
 
 
 def counted(lines):
@@ -30,10 +38,25 @@ def counted(lines):
     return {name: round(int(total) / int(packets), 1) for name, total, packets in fields}
 
 
-def verdict(change, committed):
-    if change > committed["above_percent"]:
-        return "ABOVE"
-    return "BELOW" if change < -committed["below_percent"] else "ok"
+def differing(committed):
+    """Tool, here, when the figures were committed; of those that differ."""
+    here, there = tools(), committed["tools"]
+    return [(tool, version, there.get(tool)) for tool, version in here.items() if there.get(tool) != version]
+
+
+def bounds(committed):
+    """By how many percent a figure may be above and below."""
+    if differing(committed):
+        return committed["other_tools_percent"], committed["other_tools_percent"]
+    return committed["above_percent"], committed["below_percent"]
+
+
+def verdict(figure, before, committed):
+    if before is None:
+        return "NEW"
+    above, below = bounds(committed)
+    change = (figure / before - 1) * 100
+    return "ABOVE" if change > above else "BELOW" if change < -below else "ok"
 
 
 def table(figures, committed):
@@ -42,30 +65,26 @@ def table(figures, committed):
     print(f"{'scenario':<12}{'instructions/packet':>20}{'committed':>12}{'change':>10}")
     for name, figure in figures.items():
         before = committed["scenarios"].get(name)
-        if before is None:
-            verdicts[name] = "MISSING"
-            print(f"{name:<12}{figure:>20.1f}{'-':>12}{'-':>10}  MISSING")
-            continue
-        change = (figure / before - 1) * 100
-        verdicts[name] = verdict(change, committed)
-        print(f"{name:<12}{figure:>20.1f}{before:>12.1f}{change:>+9.2f}%  {verdicts[name]}")
+        verdicts[name] = verdict(figure, before, committed)
+        was, change = ("-", "-") if before is None else (f"{before:.1f}", f"{(figure / before - 1) * 100:+.2f} %")
+        print(f"{name:<12}{figure:>20.1f}{was:>12}{change:>10}  {verdicts[name]}")
     return verdicts
 
 
 def explain(verdicts, committed):
-    for tool, version in tools().items():
-        if committed["tools"].get(tool) != version:
-            print(f"note: {tool} differs: {version}, and {committed['tools'].get(tool)} when the figures were committed")
+    above, below = bounds(committed)
     if "ABOVE" in verdicts.values():
-        print(f"above by more than {committed['above_percent']} %: find out why (.run/count has the profiles)")
-    if {"BELOW", "MISSING"} & set(verdicts.values()):
-        print("cheaper than committed, or new: keep it with scripts/count --update")
+        print(f"above by more than {above} %: find out why (.run/count has the profiles), or say why and --update")
+    if {"BELOW", "NEW"} & set(verdicts.values()):
+        print(f"below by more than {below} %, or new: commit to it with scripts/count --update")
 
 
 def main(arguments):
     figures = counted(sys.stdin)
     committed = json.loads(COUNTS.read_text())
     verdicts = table(figures, committed)
+    for tool, here, there in differing(committed):
+        print(f"note: {tool} differs, and the figures with it: '{here}' here, '{there}' when they were committed")
     if arguments == ["--update"]:
         COUNTS.write_text(json.dumps({**committed, "tools": tools(), "scenarios": figures}, indent=2) + "\n")
         return 0
