@@ -10,6 +10,7 @@ mod counted;
 mod feed;
 mod forwarder;
 mod scenario;
+mod server;
 mod world;
 
 use std::io::Write;

@@ -37,7 +37,7 @@ impl Cast {
         let (publishers, publishes, subscribers, apart, rounds) = match name {
             "fanout-1" => (1, both, 1, false, 6),
             "fanout-25" => (1, both, 25, false, 1),
-            "audio-3x10" => (3, Publishes::Sound, 10, false, 2),
+            "audio-3x10" => (3, Publishes::Sound, 10, false, 3),
             "relay" => (1, both, 1, true, 6),
             _ => return None,
         };

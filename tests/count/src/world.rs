@@ -5,45 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use plenary_cluster::model::{NodeId, ParticipantId, PublishedTrack, RoomId, SessionId};
-use plenary_media::io::{Command, Input, MemberView, Output, Peer, RoomView, SessionEvent, Settings};
-use plenary_media::relay::wire;
-use plenary_media::{Sfu, generate_certificate};
+use plenary_cluster::model::{ParticipantId, PublishedTrack, RoomId, SessionId};
+use plenary_media::io::{Command, MemberView, RoomView};
 use uuid::Uuid;
 
 use crate::client::{Client, Publishes};
 use crate::clock::start;
 use crate::counted;
+use crate::server::{Inbound, Outbound, Server};
 
 /// Of every way, between nodes and to participants.
 const DELAY: Duration = Duration::from_millis(10);
-/// Of everything random in the servers.
-const SEED: u64 = 1;
-/// How many of the loudest are heard.
-const LOUDEST: u16 = 3;
-
-#[derive(Debug)]
-struct Server {
-    node: NodeId,
-    address: SocketAddr,
-    sfu: Sfu,
-    due: Option<Instant>,
-}
-
-/// What is under way to a server.
-#[derive(Debug)]
-enum Inbound {
-    Datagram { source: SocketAddr, contents: Vec<u8> },
-    Link { from: NodeId, bytes: Vec<u8> },
-}
-
-/// What a server sent away.
-#[derive(Debug)]
-enum Outbound {
-    Datagram { destination: SocketAddr, contents: Vec<u8> },
-    Link { to: NodeId, bytes: Vec<u8> },
-    Session { session: SessionId, event: SessionEvent },
-}
 
 /// Whom something on the network is for.
 #[derive(Debug)]
@@ -63,61 +35,6 @@ pub(crate) struct World {
     network: BTreeMap<(Instant, u64), Parcel>,
     sent: u64,
     room: RoomId,
-}
-
-impl Server {
-    fn new(now: Instant, number: u8) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::new(10, 0, number, 1), 4_000));
-        let node = NodeId::new(u64::from(number));
-        let settings = Settings {
-            node,
-            worker: 0,
-            workers: 1,
-            addresses: vec![address],
-            loudest: LOUDEST,
-            linger: Duration::from_secs(1),
-            seed: SEED,
-        };
-        Self { node, address, sfu: Sfu::new(now, settings, generate_certificate()), due: None }
-    }
-
-    /// One turn as the driver takes it: everything that arrived goes in, then everything goes out.
-    fn turn(&mut self, now: Instant, arrived: Vec<Inbound>) -> anyhow::Result<Vec<Outbound>> {
-        for inbound in arrived {
-            match inbound {
-                Inbound::Datagram { source, contents } => {
-                    let input = Input::Datagram { source, destination: self.address, contents: &contents };
-                    self.sfu.handle_input(now, input)?;
-                }
-                Inbound::Link { from, bytes } => {
-                    let frame = wire::decode(&bytes, now)?;
-                    self.sfu.handle_input(now, Input::Relay { from: Peer::Node(from), frame })?;
-                }
-            }
-        }
-        if self.due.is_some_and(|due| due <= now) {
-            self.sfu.handle_input(now, Input::Timeout)?;
-        }
-        self.drain()
-    }
-
-    fn drain(&mut self) -> anyhow::Result<Vec<Outbound>> {
-        let mut out = Vec::new();
-        while let Some(output) = self.sfu.poll_output() {
-            out.push(match output {
-                Output::Transmit { destination, contents, .. } => Outbound::Datagram { destination, contents },
-                Output::Session { session, event } => Outbound::Session { session, event },
-                Output::Relay { to, frame } => {
-                    let Peer::Node(to) = to else { anyhow::bail!("a node of one worker has no other") };
-                    let mut bytes = Vec::new();
-                    wire::encode(&frame, &mut bytes);
-                    Outbound::Link { to, bytes }
-                }
-            });
-        }
-        self.due = self.sfu.poll_timeout().map(|(at, _)| at);
-        Ok(out)
-    }
 }
 
 impl World {
@@ -171,8 +88,7 @@ impl World {
     }
 
     fn command(&mut self, at: usize, command: Command) -> anyhow::Result<()> {
-        self.servers[at].sfu.handle_input(self.now, Input::Command(command))?;
-        let out = self.servers[at].drain()?;
+        let out = self.servers[at].command(self.now, command)?;
         self.carry(at, out)
     }
 
