@@ -60,6 +60,8 @@ pub struct Plan {
     /// Connections go one way, as some servers want it: publishers see and hear nobody, and subscribers have nothing to
     /// publish with.
     pub apart: bool,
+    /// Publishers are there and send nothing.
+    pub silent: bool,
     /// How long a join, and then the first media, may take.
     pub deadline: Duration,
 }
@@ -237,6 +239,7 @@ impl Plan {
     /// How many of a room's publishers someone there sees and hears.
     fn others(&self, place: &Place, publishers: usize) -> usize {
         match (place.publishes, self.apart) {
+            _ if self.silent => 0,
             (true, true) => 0,
             (true, false) => publishers.saturating_sub(1),
             (false, _) => publishers,
@@ -266,7 +269,7 @@ impl Plan {
         if self.apart && !place.publishes {
             options.sources.clear();
         }
-        if place.publishes { options } else { options.watching() }
+        if place.publishes && !self.silent { options } else { options.watching() }
     }
 }
 
@@ -432,6 +435,7 @@ mod tests {
             pictures: 4,
             voices: 3,
             apart: false,
+            silent: false,
             deadline: Duration::from_secs(1),
         }
     }

@@ -183,6 +183,7 @@ impl Load {
             pictures: self.pictures,
             voices: VOICES,
             apart: false,
+            silent: false,
             deadline: Duration::from_secs(self.patience),
         })
     }

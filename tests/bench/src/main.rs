@@ -52,6 +52,8 @@ enum Command {
     Directory(directory::Directory),
     /// What a delivered packet costs, beside other servers and the floor.
     Media(media::Media),
+    /// What a participant costs in memory.
+    Memory(media::Memory),
     /// Prints the tables of runs of `media` again, compares two, draws plots.
     Report(media::Report),
     /// A plain SFU.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Directory(directory) => block_on(directory.run()),
         Command::Media(media) => media.run(),
+        Command::Memory(memory) => memory.run(),
         Command::Report(report) => report.run(),
         Command::Plain(plain) => plain.run(),
         Command::Floor(floor) => floor.run(),

@@ -13,6 +13,7 @@ mod cell;
 mod door;
 mod floor;
 mod janus;
+mod memory;
 mod network;
 mod pion;
 mod plain;
@@ -20,6 +21,7 @@ mod plot;
 mod server;
 mod sink;
 mod spread;
+mod stage;
 mod table;
 mod workload;
 
@@ -32,9 +34,9 @@ use clap::Args;
 use futures_util::FutureExt;
 use plenary_participant::Profiles;
 use plenary_participant::load::Summary;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 pub(crate) use floor::Floor;
+pub(crate) use memory::Memory;
 pub(crate) use plain::Plain;
 pub(crate) use table::Report;
 
@@ -43,18 +45,16 @@ use self::floor::Taken;
 use self::network::{Network, Path};
 use self::server::{Kind, Server, Tuning};
 use self::sink::Sink;
+use self::stage::Stage;
 use self::table::Table;
 use self::workload::Workload;
 use crate::clock::{now, seconds};
 use crate::host::{Watch, cpu_nanos};
 use crate::journal::Journal;
 use crate::report::{say, tell};
-use crate::run::alone;
 
 /// How long people and server may take to settle once all see something.
 const SETTLE: Duration = Duration::from_secs(1);
-/// Files that this process may have open: two sockets for each of a thousand people, and more.
-const FILES: u64 = 8192;
 
 /// Compares what a delivered packet costs.
 #[derive(Debug, Args)]
@@ -74,10 +74,10 @@ pub(crate) struct Media {
     /// Sizes instead of each workload's own: subscribers, or rooms.
     #[arg(long, value_delimiter = ',')]
     sizes: Option<Vec<u16>>,
-    /// Seconds of each measurement; 8, or 60 with --full.
+    /// Seconds of each measurement; 6, or 60 with --full.
     #[arg(long)]
     seconds: Option<u32>,
-    /// Times forth and back at the largest size, once at the others; 3, or 7 with --full.
+    /// Times forth and back at the largest size, once at the others; 2, or 7 with --full.
     #[arg(long)]
     rounds: Option<u32>,
     /// All sizes, and long enough for figures to be quoted: hours.
@@ -92,18 +92,9 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn run(&self) -> Result<()> {
-        let cpus = std::thread::available_parallelism()?.get();
-        ensure!(cpus >= 2, "the server and its clients need a processor each, and there is {cpus}");
         ensure!(self.rounds != Some(0) && self.seconds != Some(0), "--rounds, --seconds: at least 1");
-        let network = Network::enter()?;
-        let mut second = CpuSet::new();
-        second.set(1);
-        sched_setaffinity(None, &second).context("staying on processor 1")?;
-        plenary::prepare_process();
-        plenary::allow_files(FILES);
-        let _lock = alone()?;
+        let stage = Stage::set()?;
         let (mut journal, mut cells) = self.journal()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let steps: Vec<Step> = self.steps().filter(|step| cells.iter().all(|cell| cell.step != *step)).collect();
         tell(format!(
             "{} measurements, about {} minutes",
@@ -111,7 +102,7 @@ impl Media {
             (steps.len() * (self.seconds() as usize + 8)).div_ceil(60)
         ));
         for step in steps {
-            let cell = match runtime.block_on(self.measure(step, &network)) {
+            let cell = match stage.runtime.block_on(self.measure(step, &stage.network)) {
                 Ok(cell) => cell.judged(),
                 Err(error) => Cell::failed(step, format!("{error:#}")),
             };
@@ -125,7 +116,7 @@ impl Media {
     }
 
     fn seconds(&self) -> u32 {
-        self.seconds.unwrap_or(if self.full { 60 } else { 8 })
+        self.seconds.unwrap_or(if self.full { 60 } else { 6 })
     }
 
     /// The file of results, and those that are in it already.
@@ -142,10 +133,10 @@ impl Media {
     fn steps(&self) -> impl Iterator<Item = Step> {
         let places = self.workloads.iter().flat_map(|workload| self.paths.iter().map(move |path| (*workload, *path)));
         places.flat_map(move |(workload, path)| {
-            let sizes = self.sizes.as_deref().unwrap_or_else(|| workload.sizes(self.full));
+            let sizes = self.sizes.as_deref().unwrap_or_else(|| workload.sizes(path, self.full));
             let last = sizes.last().copied();
             sizes.iter().flat_map(move |&size| {
-                let rounds = if Some(size) == last { self.rounds.unwrap_or(if self.full { 7 } else { 3 }) } else { 1 };
+                let rounds = if Some(size) == last { self.rounds.unwrap_or(if self.full { 7 } else { 2 }) } else { 1 };
                 self.round(path, rounds).map(move |(leg, who)| Step { workload, path, size, leg, who })
             })
         })
@@ -269,7 +260,7 @@ mod tests {
             };
             steps.iter().filter(of).count()
         };
-        assert_eq!((count(100), count(200)), (2, 6));
+        assert_eq!((count(100), count(200)), (2, 4));
         let mut unique = steps.clone();
         unique.sort_unstable();
         unique.dedup();

@@ -44,7 +44,9 @@ struct Shared {
     next: AtomicU64,
     waiting: Mutex<HashMap<String, oneshot::Sender<Value>>>,
     rooms: Mutex<BTreeMap<u64, Room>>,
-    /// Told whenever somebody publishes.
+    /// By handle: room and feed of publishers whose media connections are not up yet. Nobody can watch them.
+    coming: Mutex<HashMap<u64, (u64, Feed)>>,
+    /// Told whenever somebody can be watched.
     published: Notify,
     handles: Mutex<HashMap<u64, u64>>,
 }
@@ -78,6 +80,7 @@ impl Janus {
             next: AtomicU64::new(1),
             waiting: Mutex::default(),
             rooms: Mutex::default(),
+            coming: Mutex::default(),
             published: Notify::new(),
             handles: Mutex::default(),
         });
@@ -121,6 +124,9 @@ impl Shared {
             let events: Value = serde_json::from_slice(&body)?;
             let events = if let Value::Array(several) = events { several } else { vec![events] };
             for event in events {
+                if event["janus"] == "webrtcup" {
+                    self.show(number(&event["sender"])?).await;
+                }
                 let waiting = event["transaction"].as_str().filter(|_| event["janus"] == "event");
                 if let Some(transaction) = waiting
                     && let Some(waiter) = self.waiting.lock().await.remove(transaction)
@@ -144,7 +150,7 @@ impl Shared {
             return Ok(());
         }
         let body = json!({
-            "request": "create", "room": room, "publishers": 100, "audiocodec": "opus", "videocodec": "vp8",
+            "request": "create", "room": room, "publishers": 2000, "audiocodec": "opus", "videocodec": "vp8",
             "bitrate": 0, "threads": self.helpers,
         });
         let answer = self.ask(&format!("/{handle}"), json!({"janus": "message", "body": body})).await?;
@@ -156,11 +162,17 @@ impl Shared {
     async fn publish(&self, handle: u64, room: u64, offer: Offer) -> Result<String> {
         let mids = |kind| sdp::mids(&offer.sdp, kind).into_iter().next();
         let feed = Feed { client: offer.client, audio: mids("audio"), video: mids("video") };
+        self.coming.lock().await.insert(handle, (room, feed));
         let body = json!({"request": "joinandconfigure", "ptype": "publisher", "room": room, "id": offer.client});
         let event = self.event(handle, body, Some(json!({"type": "offer", "sdp": offer.sdp}))).await?;
+        text(&event["jsep"]["sdp"])
+    }
+
+    /// The media connection of a handle is up: if it publishes, others can watch it from now on.
+    async fn show(&self, handle: u64) {
+        let Some((room, feed)) = self.coming.lock().await.remove(&handle) else { return };
         self.rooms.lock().await.entry(room).or_default().feeds.push(feed);
         self.published.notify_waiters();
-        text(&event["jsep"]["sdp"])
     }
 
     async fn watch(&self, handle: u64, room: u64, offer: Offer) -> Result<String> {

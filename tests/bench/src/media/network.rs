@@ -13,9 +13,15 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
+
+use crate::clock::now;
+
+/// How long the system may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Says that this process is in a namespace of its own.
 const INSIDE: &str = "PLENARY_BENCH_NAMESPACE";
@@ -72,6 +78,7 @@ impl Network {
         network.run_inside(&["ethtool", "-K", "pbs", "tx-udp-segmentation", "off"])?;
         network.run_inside(&["ip", "address", "add", &format!("{SERVERS}/24"), "dev", "pbs"])?;
         network.run_inside(&["ip", "link", "set", "pbs", "up"])?;
+        network.wait_for_carrier()?;
         // Plenary asks the routes for its own address.
         network.run_inside(&["ip", "route", "add", "default", "via", &PEOPLE.to_string()])?;
         Ok(network)
@@ -101,7 +108,7 @@ impl Network {
         }
     }
 
-    fn run_inside(&self, command: &[&str]) -> Result<()> {
+    fn run_inside(&self, command: &[&str]) -> Result<String> {
         let net = format!("--net=/proc/{}/ns/net", self.holder.id());
         run("nsenter", &[&[net.as_str()], command].concat())
     }
@@ -109,14 +116,14 @@ impl Network {
     /// Until the holder has left this process's namespace.
     fn wait_for_namespace(&self) -> Result<()> {
         let ours = std::fs::read_link("/proc/self/ns/net")?;
-        let deadline = crate::clock::now() + std::time::Duration::from_secs(5);
-        while crate::clock::now() < deadline {
-            if std::fs::read_link(format!("/proc/{}/ns/net", self.holder.id())).is_ok_and(|theirs| theirs != ours) {
-                return Ok(());
-            }
-            std::thread::yield_now();
-        }
-        bail!("unshare --net made no namespace: run as root")
+        let theirs = || std::fs::read_link(format!("/proc/{}/ns/net", self.holder.id()));
+        until("unshare --net made no namespace: run as root", || Ok(theirs().is_ok_and(|theirs| theirs != ours)))
+    }
+
+    /// Until the pair carries: Janus does not take an address of an interface that is not up.
+    fn wait_for_carrier(&self) -> Result<()> {
+        let up = || Ok(self.run_inside(&["ip", "-oneline", "link", "show", "pbs"])?.contains("state UP"));
+        until("the veth pair does not come up", up)
     }
 }
 
@@ -128,9 +135,20 @@ impl Drop for Network {
     }
 }
 
-fn run(program: &str, arguments: &[&str]) -> Result<()> {
+/// Looks until it is so.
+fn until(else_fails: &'static str, is_so: impl Fn() -> Result<bool>) -> Result<()> {
+    let deadline = now() + PATIENCE;
+    while !is_so()? {
+        ensure!(now() < deadline, else_fails);
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// What a program prints.
+fn run(program: &str, arguments: &[&str]) -> Result<String> {
     let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
     let says = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} {}: {}", arguments.join(" "), says.trim());
-    Ok(())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

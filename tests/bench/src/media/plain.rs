@@ -84,8 +84,6 @@ struct Client {
     meeting: String,
     rtc: Rtc,
     slots: Vec<String>,
-    /// The next sequence number of each slot.
-    sequences: HashMap<Mid, u64>,
 }
 
 impl Client {
@@ -95,21 +93,15 @@ impl Client {
         self.slots.iter().map(|mid| Mid::from(mid.as_str())).filter(of_kind).nth(number)
     }
 
+    /// A slot shows one publisher for as long as it lives, so that sequence numbers can stay as they are.
     fn write(&mut self, slot: Mid, kind: MediaKind, packet: &RtpPacket) {
-        let sequence = self.sequences.entry(slot).or_insert(1);
         let mut direct = self.rtc.direct_api();
         let Some(stream) = direct.stream_tx_by_mid(slot, None) else { return };
         let header = &packet.header;
-        let write = RtpWrite::new(
-            header.payload_type,
-            (*sequence).into(),
-            header.timestamp,
-            packet.timestamp,
-            &packet.payload[..],
-        );
+        let write =
+            RtpWrite::new(header.payload_type, packet.seq_no, header.timestamp, packet.timestamp, &packet.payload[..]);
         let write = write.marker(header.marker).nackable(kind == MediaKind::Video).ext_vals(header.ext_vals.clone());
         stream.write_rtp(write);
-        *sequence += 1;
     }
 }
 
@@ -181,7 +173,7 @@ impl Sfu {
             .build(now());
         rtc.add_local_candidate(Candidate::host(self.address, "udp")?);
         let answer = rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
-        self.clients.insert(client, Client { meeting, rtc, slots, sequences: HashMap::new() });
+        self.clients.insert(client, Client { meeting, rtc, slots });
         Ok(answer.to_sdp_string())
     }
 

@@ -129,7 +129,10 @@ impl Server {
             Kind::Janus => {
                 read_on(stdout, &mut door);
                 let at = SocketAddr::new(Network::address(path), JANUS_PORT);
-                timeout(PATIENCE, until_serving(at, "/janus/info", "janus.plugin.videoroom")).await??;
+                tokio::select! {
+                    serving = timeout(PATIENCE, until_serving(at, "/janus/info", "janus.plugin.videoroom")) => serving??,
+                    ended = child.wait() => bail!("{kind} ended before it served: {}", ended?),
+                }
                 open(&mut door, path, Janus::connect(at, tuning.janus_helpers).await?).await?
             }
         };

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use plenary_participant::Video;
 use plenary_participant::load::Plan;
+use plenary_participant::{Trace, Video};
 use serde::{Deserialize, Serialize};
 
+use super::network::Path;
 use super::server::Kind;
 
 /// Opus frames a second, of 20 ms each.
@@ -17,6 +18,8 @@ pub(super) const AUDIO_BYTES: usize = 70;
 pub(super) const FRAMES_EACH_SECOND: u64 = 30;
 /// Bytes of a picture in one packet at most: what `plenary_participant` makes of it.
 const PACKET_BYTES: usize = 1084;
+/// Sizes of pictures: lognormal, a keyframe of eight times the mean every three seconds, the same in every run.
+const TRACE: Trace = Trace::LogNormal { seed: 7 };
 /// Joins a second.
 const JOINS: f64 = 50.0;
 /// How long a join, and then first media, may take.
@@ -63,16 +66,18 @@ impl Traffic {
 impl Workload {
     pub(super) const ALL: [Self; 3] = [Self::W1, Self::W2, Self::W3];
 
-    /// The sizes that are measured: subscribers, or rooms. The last is the one that ratios are taken at most often.
-    pub(super) const fn sizes(self, full: bool) -> &'static [u16] {
-        match (self, full) {
+    /// The sizes that are measured: subscribers, or rooms. The last is the one that is measured most often; in a short run
+    /// it is the only one on loopback.
+    pub(super) fn sizes(self, path: Path, full: bool) -> &'static [u16] {
+        let all: &[u16] = match (self, full) {
             (Self::W1, false) => &[25, 100, 200],
             (Self::W1, true) => &[25, 50, 100, 200, 300],
-            (Self::W2, false) => &[1, 5, 10],
+            (Self::W2, false) => &[1, 10],
             (Self::W2, true) => &[1, 5, 10, 20],
-            (Self::W3, false) => &[50, 100],
+            (Self::W3, false) => &[100],
             (Self::W3, true) => &[20, 50, 100, 200],
-        }
+        };
+        if path == Path::Lo && !full { &all[all.len() - 1..] } else { all }
     }
 
     /// What its sizes count.
@@ -124,10 +129,11 @@ impl Workload {
             subscribers: subscribers.into(),
             joins_per_second: JOINS,
             hold: Duration::ZERO,
-            video: (pictures > 0).then(|| Video { bitrate: kbps * 1000, ..Video::default() }),
+            video: (pictures > 0).then(|| Video { bitrate: kbps * 1000, trace: TRACE, ..Video::default() }),
             pictures,
             voices,
             apart,
+            silent: false,
             deadline: PATIENCE,
         }
     }
