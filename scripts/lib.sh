@@ -128,3 +128,18 @@ loopback() {
 
 # port_is_free PORT on 127.0.0.1
 port_is_free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# copy_of_tree FOLDER: the files of this tree as they are now, committed or not, in a new folder.
+copy_of_tree() {
+  packages git:git patch:patch
+  rm -rf "$1" && mkdir -p "$1"
+  # With new times (-m): cargo must not take what an earlier copy left for built from this one.
+  (cd "$ROOT" && git ls-files -z --cached --others --exclude-standard | tar -c --null -T -) | tar -xm -C "$1"
+}
+
+# plant NAME FOLDER: a regression of tests/count/planted in a copy of the tree.
+plant() {
+  local patch=$ROOT/tests/count/planted/$1.patch
+  [ -f "$patch" ] || die "there is no planted '$1' (of $(cd "$ROOT/tests/count/planted" && echo *.patch))"
+  patch --quiet -p1 -d "$2" <"$patch" || die "$patch does not apply; write it anew"
+}

@@ -36,7 +36,7 @@ pub fn install_crypto() {
     str0m::crypto::from_feature_flags().install_process_default();
 }
 
-/// Has the process open so many files more, as far as it may; who meets the limit is told by the failed joins.
+/// Raises the limit of open files by so many, as far as the process may.
 pub fn allow_files(more: u64) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);

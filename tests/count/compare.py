@@ -4,7 +4,8 @@
 Standard input has a line for each scenario: its name, instructions, packets. Exits 1 when a scenario is above its
 committed figure by more than `above_percent`, or below by more than `below_percent`: an improvement is kept by
 committing to it. With other tools than those that the figures were committed with, `other_tools_percent` bounds both.
-`--update` writes what was counted into counts.json; `--planted NAME` expects a scenario to be above.
+`--update` writes what was counted into counts.json, `--write FILE` elsewhere; `--planted NAME FILE` expects a scenario to
+be above what FILE says.
 """
 
 import json
@@ -82,6 +83,12 @@ def explain(verdicts, committed):
 def main(arguments):
     figures = counted(sys.stdin)
     committed = json.loads(COUNTS.read_text())
+    if arguments[:1] == ["--write"]:
+        said = {**committed, "tools": tools(), "scenarios": figures}
+        pathlib.Path(arguments[1]).write_text(json.dumps(said, indent=2) + "\n")
+        return 0
+    if arguments[:1] == ["--planted"]:
+        committed = json.loads(pathlib.Path(arguments[2]).read_text())
     verdicts = table(figures, committed)
     for tool, here, there in differing(committed):
         print(f"note: {tool} differs, and the figures with it: '{here}' here, '{there}' when they were committed")

@@ -12,7 +12,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{Extension, ExtensionMap, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, Rtc, RtcConfig};
 
-use crate::peer::{config, install_crypto};
+use crate::peer::config;
 use crate::source::{Codec, Layers};
 
 /// A node that sends sound and pictures back in the first slot of each kind.
@@ -41,11 +41,10 @@ pub(crate) struct Frame {
 
 impl Echo {
     pub(crate) fn new(now: Instant, address: SocketAddr) -> Self {
-        Self::with(now, address, config(Codec::default()))
+        Self::with(now, address, config(&Codec::ALL))
     }
 
     fn with(now: Instant, address: SocketAddr, config: RtcConfig) -> Self {
-        install_crypto();
         let mut rtc = config.set_ice_lite(true).build(now);
         rtc.add_local_candidate(Candidate::host(address, "udp").unwrap());
         let (slots, tracks) = (Vec::new(), Vec::new());
@@ -55,11 +54,11 @@ impl Echo {
 
     /// One that puts pictures together and sends nothing back.
     pub(crate) fn depacketizing(now: Instant, address: SocketAddr) -> Self {
-        Self::with(now, address, config(Codec::default()).set_rtp_mode(false))
+        Self::with(now, address, config(&Codec::ALL).set_rtp_mode(false))
     }
 
     pub(crate) fn with_vp8_alone(now: Instant, address: SocketAddr) -> Self {
-        let config = config(Codec::default()).clear_codecs().enable_opus(true, false).enable_vp8(true);
+        let config = config(&Codec::ALL).clear_codecs().enable_opus(true, false).enable_vp8(true);
         Self::with(now, address, config)
     }
 
@@ -68,14 +67,14 @@ impl Echo {
         Self { ignored: &["a=simulcast", "a=rid:"], ..Self::new(now, address) }
     }
 
-    /// One that has not heard of the header extension either.
+    /// One that has heard of simulcast, and not of the header extension that tells its layers apart.
     pub(crate) fn without_rids(now: Instant, address: SocketAddr) -> Self {
         let mut extensions = ExtensionMap::empty();
         extensions.set(1, Extension::AudioLevel);
         extensions.set(3, Extension::TransportSequenceNumber);
         extensions.set(4, Extension::RtpMid);
-        let config = config(Codec::default()).set_extension_map(extensions);
-        Self { ignored: &["a=simulcast", "a=rid:"], ..Self::with(now, address, config) }
+        let config = config(&Codec::ALL).set_extension_map(extensions);
+        Self::with(now, address, config)
     }
 
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {

@@ -28,7 +28,7 @@ use crate::options::Options;
 use crate::participant::Participant;
 use crate::report::{Report, SlotKind, SlotReport};
 use crate::rest::RestError;
-use crate::source::Video;
+use crate::source::{Trace, Video};
 use crate::words::words;
 
 /// A picture that has been standing for so long is not seen.
@@ -47,6 +47,8 @@ pub struct Plan {
     pub publishers: usize,
     /// People who only watch in each.
     pub subscribers: usize,
+    /// People more who find room in each.
+    pub spare: usize,
     /// People who begin to join each second.
     pub joins_per_second: f64,
     /// For how long they stay once all are there.
@@ -92,10 +94,23 @@ pub enum LoadError {
     },
 }
 
+/// What people have received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Received {
+    /// RTP packets.
+    pub packets: u64,
+    /// Their payload, in bytes.
+    pub bytes: u64,
+    /// Packets that never came.
+    pub missing: u64,
+}
+
 /// Someone who is to join.
 #[derive(Debug, Clone)]
 struct Place {
     room: usize,
+    /// Among those of the room who publish, or who do not.
+    seat: usize,
     node: String,
     name: String,
     publishes: bool,
@@ -153,7 +168,7 @@ impl Plan {
         let owner = Owner::sign_in(&self.nodes, self.user_token.as_deref(), self.deadline).await?;
         let mut meetings = Vec::new();
         for room in 0..self.rooms {
-            match owner.make(&format!("load {}", room + 1), self.publishers + self.subscribers).await {
+            match owner.make(&format!("load {}", room + 1), self.publishers + self.subscribers + self.spare).await {
                 Ok(_) if stop.is_terminated() || stop.now_or_never().is_some() => {
                     owner.remove_all().await;
                     return Err(LoadError::Stopped);
@@ -168,7 +183,7 @@ impl Plan {
         let places: Vec<Place> = self.places().collect();
         let everyone = self.join_all(&places, &meetings, stop).await;
         let everyone = self.all_see(&places, everyone, stop).await;
-        Ok(Crowd { plan: self.clone(), owner, places, everyone, began: clock::now() })
+        Ok(Crowd { plan: self.clone(), owner, meetings, places, everyone, began: clock::now() })
     }
 
     /// Has everyone join, until `stop` ends.
@@ -224,10 +239,10 @@ impl Plan {
             (0..count).flat_map(move |seat| (0..self.rooms).map(move |room| (room, seat, publishes)))
         };
         of(self.publishers, true).chain(of(self.subscribers, false)).map(|(room, seat, publishes)| {
-            let kind = if publishes { "publisher" } else { "subscriber" };
-            let node = self.nodes[(room + seat) % self.nodes.len()].clone();
+            let (kind, before) = if publishes { ("publisher", 0) } else { ("subscriber", self.publishers) };
+            let node = self.nodes[(room + before + seat) % self.nodes.len()].clone();
             let name = format!("{kind} {} of room {}", seat + 1, room + 1);
-            Place { room, node, name, publishes, alone: publishes && seat == 0 }
+            Place { room, seat, node, name, publishes, alone: publishes && seat == 0 }
         })
     }
 
@@ -240,9 +255,9 @@ impl Plan {
     fn others(&self, place: &Place, publishers: usize) -> usize {
         match (place.publishes, self.apart) {
             _ if self.silent => 0,
-            (true, true) => 0,
-            (true, false) => publishers.saturating_sub(1),
             (false, _) => publishers,
+            (true, false) => publishers.saturating_sub(1),
+            (true, true) => 0,
         }
     }
 
@@ -255,8 +270,13 @@ impl Plan {
     fn options(&self, place: &Place, meeting: &str) -> Options {
         let sees_nobody = self.apart && place.publishes;
         let (voices, pictures) = if sees_nobody { (0, 0) } else { (self.voices, self.pictures_seen()) };
+        let mut video = self.video.unwrap_or_default();
+        if let Trace::LogNormal { seed } = &mut video.trace {
+            // Another one for each seat, and for each the same in every run.
+            *seed = seed.wrapping_mul(1 << 32).wrapping_add((place.room << 16 | place.seat) as u64);
+        }
         let mut options = Options {
-            video: self.video.unwrap_or_default(),
+            video,
             pool: PoolSize { audio: voices, video: pictures },
             interest: Some(Interest { video: VideoInterest::Speakers { max: pictures }, audio: voices > 0 }),
             deadline: self.deadline,
@@ -277,6 +297,7 @@ impl Plan {
 pub struct Crowd {
     plan: Plan,
     owner: Owner,
+    meetings: Vec<String>,
     places: Vec<Place>,
     everyone: Vec<Result<Present, String>>,
     /// When it was begun to measure.
@@ -298,20 +319,37 @@ impl Crowd {
         self.began = clock::now();
     }
 
-    /// RTP packets that all have received, and those that never came.
-    pub async fn packets(&self) -> (u64, u64) {
-        let mut sum = (0, 0);
+    /// What all have received so far.
+    pub async fn received(&self) -> Received {
+        let mut sum = Received::default();
         for present in self.everyone.iter().flatten() {
             for SlotReport { stats, .. } in present.participant.report().await.slots {
-                sum = (sum.0 + stats.packets, sum.1 + stats.missing_packets);
+                sum.packets += stats.packets;
+                sum.bytes += stats.payload_bytes;
+                sum.missing += stats.missing_packets;
             }
         }
         sum
     }
 
+    /// One more comes to watch in the first room, sees and hears what there is, and leaves.
+    ///
+    /// # Errors
+    ///
+    /// What did not come, in words.
+    pub async fn newcomer(&self) -> Result<Person, String> {
+        let (plan, node) = (&self.plan, self.plan.nodes[0].clone());
+        let place = Place { room: 0, seat: 0, node, name: "newcomer".to_owned(), publishes: false, alone: false };
+        let present = join(plan.options(&place, &self.meetings[0])).await?;
+        let others = plan.others(&place, plan.publishers) > 0;
+        let (sound, pictures) = (others && plan.voices > 0, others && plan.pictures_seen() > 0);
+        let Present { participant, before } = sees(present, sound, pictures, plan.deadline).await?;
+        Ok(place.got(&participant.leave().await, before, 0))
+    }
+
     /// Has everyone leave, ends and removes the meetings; how it went, and how many meetings are left.
     pub async fn leave(self) -> (Summary, usize) {
-        let Self { plan, owner, places, everyone, began } = self;
+        let Self { plan, owner, meetings: _, places, everyone, began } = self;
         // Whoever did not get in is not missed a second time by those who did.
         let mut publishers: BTreeMap<usize, usize> = BTreeMap::new();
         for (place, _) in places.iter().zip(&everyone).filter(|(place, one)| place.publishes && one.is_ok()) {
@@ -341,7 +379,7 @@ impl Crowd {
 
 impl Place {
     fn person(self) -> Person {
-        let Self { room, node, name, publishes, alone: _ } = self;
+        let Self { room, seat: _, node, name, publishes, alone: _ } = self;
         Person { room, node, name, publishes, ..Person::default() }
     }
 
@@ -429,6 +467,7 @@ mod tests {
             rooms: 2,
             publishers: 2,
             subscribers: 1,
+            spare: 0,
             joins_per_second: 4.0,
             hold: Duration::from_secs(1),
             video: Some(Video::default()),

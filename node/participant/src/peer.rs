@@ -21,7 +21,6 @@ mod streams;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use plenary_protocol::{Interest, PoolSize, Request, RequestFrame, ServerFrame, SourceName};
@@ -156,8 +155,7 @@ impl Peer {
     ///
     /// [`PeerError`] when `local` can't be an ICE candidate.
     pub fn new(now: Instant, options: PeerOptions) -> Result<Self, PeerError> {
-        install_crypto();
-        let mut rtc = config(options.video.codec).build(now);
+        let mut rtc = config(&[options.video.codec]).build(now);
         let candidate = Candidate::host(options.local, "udp");
         let candidate =
             candidate.map_err(|problem| PeerError { address: options.local, problem: problem.to_string() })?;
@@ -327,8 +325,8 @@ pub struct PeerError {
     pub problem: String,
 }
 
-/// What every peer's PeerConnection is like. It prefers `video` and receives whatever the others send.
-pub(crate) fn config(video: Codec) -> RtcConfig {
+/// What every peer's PeerConnection is like.
+pub(crate) fn config(codecs: &[Codec]) -> RtcConfig {
     let mut config = Rtc::builder()
         .set_crypto_provider(crate::srtp::provider())
         .set_rtp_mode(true)
@@ -336,14 +334,10 @@ pub(crate) fn config(video: Codec) -> RtcConfig {
         .enable_opus(true, false)
         // As often as browsers do, so that tests of synchronisation need not wait.
         .set_rtcp_report_interval_audio(Duration::from_secs(1));
-    codecs::enable(config.codec_config(), video);
+    for codec in codecs {
+        codecs::enable(config.codec_config(), *codec);
+    }
     config
-}
-
-/// str0m wants its cryptography named once per process.
-pub(crate) fn install_crypto() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| str0m::crypto::from_feature_flags().install_process_default());
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use plenary_protocol::SourceName;
 
 pub(crate) use camera::MAX_PACKETS;
+pub(crate) use h264::PROFILE_LEVEL as H264_PROFILE_LEVEL;
 pub use opus::Speech;
 pub use video::{Codec, Layers, Trace, Video};
 

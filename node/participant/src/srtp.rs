@@ -9,30 +9,27 @@ use str0m::crypto::{
     SupportedAeadAes128Gcm, SupportedAeadAes256Gcm, SupportedAes128CmSha1_80, from_feature_flags,
 };
 
-static CM: Counted = Counted::new();
-static GCM_128: Counted = Counted::new();
-static GCM_256: Counted = Counted::new();
+static CM: KeyCount = KeyCount::new();
+static GCM_128: KeyCount = KeyCount::new();
+static GCM_256: KeyCount = KeyCount::new();
 
 /// Keys made for each profile since the process began; a connection makes several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Profiles {
-    /// `SRTP_AES128_CM_HMAC_SHA1_80`.
-    pub cm: u64,
-    /// `SRTP_AEAD_AES_128_GCM` (RFC 7714 §14.2).
-    pub gcm_128: u64,
-    /// `SRTP_AEAD_AES_256_GCM`.
-    pub gcm_256: u64,
+    cm: u64,
+    gcm_128: u64,
+    gcm_256: u64,
 }
 
 impl Profiles {
     /// Up to now.
     #[must_use]
     pub fn so_far() -> Self {
-        let count = |counted: &Counted| counted.0.load(Ordering::Relaxed);
+        let count = |counted: &KeyCount| counted.0.load(Ordering::Relaxed);
         Self { cm: count(&CM), gcm_128: count(&GCM_128), gcm_256: count(&GCM_256) }
     }
 
-    /// The profiles that were agreed on since `before`, by their names.
+    /// The profiles that were agreed on since `before`, by their names in RFC 5764 §4.1.2 and RFC 7714 §14.2 behind `SRTP_`.
     #[must_use]
     pub fn names_since(&self, before: &Self) -> Vec<&'static str> {
         let of = |name, now: u64, then: u64| (now > then).then_some(name);
@@ -47,13 +44,13 @@ impl Profiles {
 
 /// The usual cryptography, with its SRTP keys counted.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { srtp_provider: &Counting, ..from_feature_flags() })
+    Arc::new(CryptoProvider { srtp_provider: &CountingProvider, ..from_feature_flags() })
 }
 
 #[derive(Debug)]
-struct Counted(AtomicU64);
+struct KeyCount(AtomicU64);
 
-impl Counted {
+impl KeyCount {
     const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
@@ -64,13 +61,13 @@ impl Counted {
 }
 
 #[derive(Debug)]
-struct Counting;
+struct CountingProvider;
 
 fn usual() -> &'static dyn SrtpProvider {
     from_feature_flags().srtp_provider
 }
 
-impl SrtpProvider for Counting {
+impl SrtpProvider for CountingProvider {
     fn aes_128_cm_sha1_80(&self) -> &'static dyn SupportedAes128CmSha1_80 {
         &CM
     }
@@ -92,21 +89,21 @@ impl SrtpProvider for Counting {
     }
 }
 
-impl SupportedAes128CmSha1_80 for Counted {
+impl SupportedAes128CmSha1_80 for KeyCount {
     fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn Aes128CmSha1_80Cipher> {
         self.count();
         usual().aes_128_cm_sha1_80().create_cipher(key, encrypt)
     }
 }
 
-impl SupportedAeadAes128Gcm for Counted {
+impl SupportedAeadAes128Gcm for KeyCount {
     fn create_cipher(&self, key: [u8; 16], encrypt: bool) -> Box<dyn AeadAes128GcmCipher> {
         self.count();
         usual().aead_aes_128_gcm().create_cipher(key, encrypt)
     }
 }
 
-impl SupportedAeadAes256Gcm for Counted {
+impl SupportedAeadAes256Gcm for KeyCount {
     fn create_cipher(&self, key: [u8; 32], encrypt: bool) -> Box<dyn AeadAes256GcmCipher> {
         self.count();
         usual().aead_aes_256_gcm().create_cipher(key, encrypt)

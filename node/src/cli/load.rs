@@ -177,6 +177,7 @@ impl Load {
             rooms: self.rooms.into(),
             publishers: self.publishers.into(),
             subscribers: self.subscribers.into(),
+            spare: 0,
             joins_per_second: self.joins_per_second,
             hold: Duration::from_secs(self.seconds),
             video: Some(Video { bitrate: self.kbps * 1000, ..Video::default() }),

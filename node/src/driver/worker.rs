@@ -223,9 +223,11 @@ impl Worker {
     fn carry_out(&mut self, output: Output) {
         match output {
             Output::Transmit { source, destination, contents } => {
-                let socket = self.parts.sockets.iter().position(|socket| socket.advertised() == source);
-                let socket = socket.expect("an `Sfu` sends from its own addresses only");
-                self.outgoing[socket].push((destination, contents));
+                match self.parts.sockets.iter().position(|socket| socket.advertised() == source) {
+                    Some(socket) => self.outgoing[socket].push((destination, contents)),
+                    // An `Sfu` sends from its own addresses only.
+                    None => self.counters.send_drops.increment(1),
+                }
             }
             Output::Session { session, event } => self.tell(session, event),
             Output::Relay { to: Peer::Worker(worker), frame } => self.send_to_worker(worker, frame),

@@ -12,6 +12,25 @@ const UNIFIED: (&str, &str) = ("/sys/fs/cgroup", "cgroup.controllers");
 /// Where version 1 accounts processor time.
 const VERSION_1: &str = "/sys/fs/cgroup/cpuacct";
 
+/// Begins the names of all groups.
+const PREFIX: &str = "plenary-bench-";
+
+/// Where groups are made.
+fn parent() -> &'static Path {
+    let unified = Path::new(UNIFIED.0).join(UNIFIED.1).exists();
+    Path::new(if unified { UNIFIED.0 } else { VERSION_1 })
+}
+
+/// Removes what a bench that was killed has left behind. Call it only while no other bench runs.
+pub(crate) fn remove_stale() {
+    for entry in fs::read_dir(parent()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            // One that still has processes stays.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
 /// A control group. It is removed with this; its processes must have been waited for.
 pub(crate) struct Account {
     folder: PathBuf,
@@ -21,9 +40,8 @@ impl Account {
     /// An empty group.
     pub(crate) fn new() -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("plenary-bench-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let unified = Path::new(UNIFIED.0).join(UNIFIED.1).exists();
-        let folder = Path::new(if unified { UNIFIED.0 } else { VERSION_1 }).join(name);
+        let name = format!("{PREFIX}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = parent().join(name);
         let hint = "processor time is counted by a control group: run as root";
         fs::create_dir(&folder).with_context(|| format!("{}: {hint}", folder.display()))?;
         Ok(Self { folder })

@@ -16,6 +16,35 @@ const SYNCS: usize = 200;
 /// Bytes of each.
 const SYNC_BYTES: usize = 4096;
 
+/// What figures depend on: the first line of a file of raw results.
+#[derive(Debug, Serialize, serde::Deserialize)]
+pub(crate) struct Conditions {
+    /// The arguments of the run.
+    conditions: Vec<String>,
+    kernel: String,
+    processor: String,
+    /// What the kernel does against the processor's faults, by the fault.
+    mitigations: std::collections::BTreeMap<String, String>,
+}
+
+impl Conditions {
+    /// Those of this run.
+    pub(crate) fn now() -> Result<Self> {
+        let words = |path: &Path| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+        let processors = fs::read_to_string("/proc/cpuinfo")?;
+        let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let faults = fs::read_dir("/sys/devices/system/cpu/vulnerabilities").into_iter().flatten().flatten();
+        Ok(Self {
+            conditions: std::env::args().skip(1).collect(),
+            kernel: words(Path::new("/proc/sys/kernel/osrelease")),
+            processor: model.map(|(_, model)| model.to_owned()).unwrap_or_default(),
+            mitigations: faults
+                .map(|fault| (fault.file_name().to_string_lossy().into_owned(), words(&fault.path())))
+                .collect(),
+        })
+    }
+}
+
 /// Processor time since the start of the machine, in ticks.
 #[derive(Debug, Clone, Copy)]
 struct Ticks {

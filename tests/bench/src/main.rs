@@ -52,10 +52,19 @@ enum Command {
     Directory(directory::Directory),
     /// What a delivered packet costs, beside other servers and the floor.
     Media(media::Media),
+    /// How long it takes to come in.
+    Join(media::Join),
     /// What a participant costs in memory.
     Memory(media::Memory),
+    /// What it costs to carry media from node to node.
+    Relay(media::Relay),
+    /// What a delivered packet costs by stage, and a flame graph.
+    Profile(media::Profile),
     /// Prints the tables of runs of `media` again, compares two, draws plots.
     Report(media::Report),
+    /// A plain forwarder over QUIC.
+    #[command(hide = true)]
+    Forwarder(media::Forwarder),
     /// A plain SFU.
     #[command(hide = true)]
     Plain(media::Plain),
@@ -74,8 +83,12 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Directory(directory) => block_on(directory.run()),
         Command::Media(media) => media.run(),
+        Command::Join(join) => join.run(),
         Command::Memory(memory) => memory.run(),
+        Command::Relay(relay) => relay.run(),
+        Command::Profile(profile) => profile.run(),
         Command::Report(report) => report.run(),
+        Command::Forwarder(forwarder) => forwarder.run(),
         Command::Plain(plain) => plain.run(),
         Command::Floor(floor) => floor.run(),
         Command::Member(member) => member.run(),

@@ -12,32 +12,39 @@
 mod cell;
 mod door;
 mod floor;
+mod forwarder;
 mod janus;
+mod join;
 mod memory;
 mod network;
 mod pion;
 mod plain;
 mod plot;
+mod profile;
+mod relay;
 mod server;
 mod sink;
 mod spread;
 mod stage;
 mod table;
+mod window;
 mod workload;
 
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use futures_util::FutureExt;
 use plenary_participant::Profiles;
 use plenary_participant::load::Summary;
 
 pub(crate) use floor::Floor;
+pub(crate) use forwarder::Forwarder;
+pub(crate) use join::Join;
 pub(crate) use memory::Memory;
 pub(crate) use plain::Plain;
+pub(crate) use profile::Profile;
+pub(crate) use relay::Relay;
 pub(crate) use table::Report;
 
 use self::cell::{Cell, Step, Who};
@@ -47,14 +54,15 @@ use self::server::{Kind, Server, Tuning};
 use self::sink::Sink;
 use self::stage::Stage;
 use self::table::Table;
+use self::window::{Sitting, Window};
 use self::workload::Workload;
 use crate::clock::{now, seconds};
-use crate::host::{Watch, cpu_nanos};
+use crate::host::{Conditions, Watch};
 use crate::journal::Journal;
 use crate::report::{say, tell};
 
-/// How long people and server may take to settle once all see something.
-const SETTLE: Duration = Duration::from_secs(1);
+/// How often a void measurement is made again.
+const REPEATS: u32 = 1;
 
 /// Compares what a delivered packet costs.
 #[derive(Debug, Args)]
@@ -65,7 +73,7 @@ pub(crate) struct Media {
     /// Workloads.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Workload::ALL)]
     workloads: Vec<Workload>,
-    /// Servers, the first of which is compared with the others.
+    /// Servers; Plenary is compared with the others.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Plenary, Kind::Plain, Kind::Pion, Kind::Janus])]
     servers: Vec<Kind>,
     /// Ways between people and servers.
@@ -77,7 +85,7 @@ pub(crate) struct Media {
     /// Seconds of each measurement; 6, or 60 with --full.
     #[arg(long)]
     seconds: Option<u32>,
-    /// Times forth and back at the largest size, once at the others; 2, or 7 with --full.
+    /// Times forth and back at the last size, once at the others; 2, or 7 with --full.
     #[arg(long)]
     rounds: Option<u32>,
     /// All sizes, and long enough for figures to be quoted: hours.
@@ -93,7 +101,7 @@ pub(crate) struct Media {
 impl Media {
     pub(crate) fn run(&self) -> Result<()> {
         ensure!(self.rounds != Some(0) && self.seconds != Some(0), "--rounds, --seconds: at least 1");
-        let stage = Stage::set()?;
+        let stage = Stage::set(Network::enter)?;
         let (mut journal, mut cells) = self.journal()?;
         let steps: Vec<Step> = self.steps().filter(|step| cells.iter().all(|cell| cell.step != *step)).collect();
         tell(format!(
@@ -102,13 +110,19 @@ impl Media {
             (steps.len() * (self.seconds() as usize + 8)).div_ceil(60)
         ));
         for step in steps {
-            let cell = match stage.runtime.block_on(self.measure(step, &stage.network)) {
-                Ok(cell) => cell.judged(),
-                Err(error) => Cell::failed(step, format!("{error:#}")),
-            };
-            tell(cell.words());
-            journal.write(&cell)?;
-            cells.push(cell);
+            for _ in 0..=REPEATS {
+                let cell = match stage.run(self.measure(step, &stage.network))? {
+                    Ok(cell) => cell.judged(),
+                    Err(error) => Cell { void: vec![format!("{error:#}")], ..Cell::empty(step) },
+                };
+                tell(cell.words());
+                journal.write(&cell)?;
+                let void = cell.is_void();
+                cells.push(cell);
+                if !void {
+                    break;
+                }
+            }
         }
         say(Table::new(&cells));
         tell(format!("raw results: {}", journal.path().display()));
@@ -119,13 +133,19 @@ impl Media {
         self.seconds.unwrap_or(if self.full { 60 } else { 6 })
     }
 
+    /// How long people and server may take to settle once all see something.
+    const fn settle(&self) -> Duration {
+        Duration::from_secs(if self.full { 10 } else { 1 })
+    }
+
     /// The file of results, and those that are in it already.
     fn journal(&self) -> Result<(Journal, Vec<Cell>)> {
         if let Some(path) = &self.resume {
             let cells = table::read(path).context("--resume")?;
             return Ok((Journal::append(path)?, cells));
         }
-        let journal = Journal::new(&self.folder, &format!("media-{}-{}.jsonl", seconds(), std::process::id()))?;
+        let mut journal = Journal::new(&self.folder, &format!("media-{}-{}.jsonl", seconds(), std::process::id()))?;
+        journal.write(&Conditions::now()?)?;
         Ok((journal, Vec::new()))
     }
 
@@ -136,7 +156,11 @@ impl Media {
             let sizes = self.sizes.as_deref().unwrap_or_else(|| workload.sizes(path, self.full));
             let last = sizes.last().copied();
             sizes.iter().flat_map(move |&size| {
-                let rounds = if Some(size) == last { self.rounds.unwrap_or(if self.full { 7 } else { 2 }) } else { 1 };
+                let rounds = if Some(size) == last || self.full {
+                    self.rounds.unwrap_or(if self.full { 7 } else { 2 })
+                } else {
+                    1
+                };
                 self.round(path, rounds).map(move |(leg, who)| Step { workload, path, size, leg, who })
             })
         })
@@ -166,35 +190,23 @@ impl Media {
         let server = Server::start(kind, step.path, network, &self.tuning).await?;
         let profiles = Profiles::so_far();
         let plan = step.workload.plan(step.size, kind, &server.url);
-        let mut never = pin!(std::future::pending::<()>().fuse());
-        let mut crowd = plan.gather(&mut never).await?;
-        tokio::time::sleep(SETTLE).await;
-        crowd.measure().await;
-        let watch = Watch::begin(vec![server.pid])?;
-        let before = (crowd.packets().await, server.cpu_nanos()?, cpu_nanos(std::process::id())?, now());
-        tokio::time::sleep(Duration::from_secs(self.seconds().into())).await;
-        let after = (crowd.packets().await, server.cpu_nanos()?, cpu_nanos(std::process::id())?, now());
-        let load = watch.end()?;
-        let (summary, _) = crowd.leave().await;
-        server.stop().await?;
-        let Summary { failed, faults, delay_ms, ref each, .. } = summary;
-        let why = each.iter().find_map(|person| person.failure.as_deref()).unwrap_or_default();
-        ensure!(failed == 0, "{failed} people could not be kept: {why}");
-        ensure!(faults == 0, "{faults} packets were changed on the way");
-        let time = (after.3 - before.3).as_secs_f64();
+        let mut sitting = Sitting::begin(server, &plan, self.settle()).await?;
+        let time = tokio::time::sleep(Duration::from_secs(self.seconds().into()));
+        let ((), window) = sitting.watch(time).await?;
+        let Summary { delay_ms, .. } = sitting.end().await?;
+        let Window { packets, lost, cpu_ns, seconds, generator, load, .. } = window;
         Ok(Cell {
-            packets: after.0.0 - before.0.0,
-            lost: after.0.1.saturating_sub(before.0.1),
-            cpu_ns: after.1 - before.1,
-            seconds: time,
-            generator: Duration::from_nanos(after.2 - before.2).as_secs_f64() / time,
+            packets,
+            lost,
+            cpu_ns,
+            seconds,
+            generator,
             foreign: load.foreign,
             stolen: load.stolen,
             delay_p50_ms: delay_ms.p50,
             delay_p99_ms: delay_ms.p99,
             srtp: Profiles::so_far().names_since(&profiles).into_iter().map(str::to_owned).collect(),
-            void: Vec::new(),
-            ..Cell::failed(step, String::new())
+            ..Cell::empty(step)
         })
     }
 
@@ -202,7 +214,7 @@ impl Media {
     async fn measure_floor(&self, step: Step, network: &Network) -> Result<Cell> {
         let sink = Sink::open()?;
         let traffic = step.workload.traffic();
-        let to = std::net::SocketAddr::new(Network::people(step.path), sink.port);
+        let to = std::net::SocketAddr::new(network.people(step.path), sink.port);
         let arguments = [
             ("--to", to.to_string()),
             ("--subscribers", step.workload.receivers(step.size).to_string()),
@@ -216,13 +228,22 @@ impl Media {
         let began = now();
         let watch = Watch::begin(Vec::new())?;
         let answer = server::answer(&arguments, step.path, network).await?;
-        // Its own processor time counts as somebody else's here; that it was alone shows in the servers' measurements.
-        let stolen = watch.end()?.stolen;
-        sink.close()?;
-        let Taken { packets, cpu_ns } = serde_json::from_str(&answer)?;
-        let srtp = vec!["AEAD_AES_128_GCM".to_owned()];
-        let seconds = began.elapsed().as_secs_f64();
-        Ok(Cell { packets, cpu_ns, seconds, stolen, srtp, void: Vec::new(), ..Cell::failed(step, String::new()) })
+        let (load, seconds) = (watch.end()?, began.elapsed().as_secs_f64());
+        let Taken { packets: sent, cpu_ns } = serde_json::from_str(&answer)?;
+        let packets = sink.close()?;
+        // It has ended, and so its own processor time counts as somebody else's.
+        let cpus = f64::from(u32::try_from(std::thread::available_parallelism()?.get())?);
+        let own = Duration::from_nanos(cpu_ns).as_secs_f64() / seconds / cpus;
+        Ok(Cell {
+            packets,
+            lost: sent.saturating_sub(packets),
+            cpu_ns,
+            seconds,
+            foreign: (load.foreign - own).max(0.0),
+            stolen: load.stolen,
+            srtp: vec!["AEAD_AES_256_GCM".to_owned()],
+            ..Cell::empty(step)
+        })
     }
 }
 

@@ -32,6 +32,18 @@ pub(crate) struct Plenary {
     known: Known,
 }
 
+impl Plenary {
+    /// Where the nodes serve HTTP, in order.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        self.members.iter().map(|member| format!("http://{}", member.http)).collect()
+    }
+
+    /// A user's token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+}
+
 impl System for Plenary {
     const NAME: &'static str = "plenary";
     const DOORS: &'static [Door] = &[Door::Rest, Door::Inside];

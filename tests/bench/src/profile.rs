@@ -15,8 +15,6 @@
 //! hides who called it, and no sample in AES-GCM's inner loops knew what it was for. perf looks symbols up in the binary
 //! when it is read: one that was rebuilt meanwhile has others, and most samples are `unattributed`.
 
-#![expect(dead_code, reason = "the media bench is to call it")]
-
 mod flame;
 mod rules;
 mod stacks;

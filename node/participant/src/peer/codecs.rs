@@ -3,26 +3,20 @@
 use str0m::format::{Codec as Format, CodecConfig};
 use str0m::media::Pt;
 
-use crate::source::Codec;
-
-/// Constrained baseline, level 3.1, and its packetization mode 1 (RFC 6184 §8.1): what the source makes.
-const H264_PROFILE: u32 = 0x42_E01F;
+use crate::source::{Codec, H264_PROFILE_LEVEL};
 
 /// Payload types of H.264 and its repairs, as browsers number that profile.
 const H264_TYPES: (u8, u8) = (108, 109);
 
-/// Enables all codecs, `first` in front: what is in front is what is preferred (RFC 8829 §5.2.1).
-pub(super) fn enable(config: &mut CodecConfig, first: Codec) {
-    let others = Codec::ALL.into_iter().filter(|codec| *codec != first);
-    for codec in std::iter::once(first).chain(others) {
-        match codec {
-            Codec::Vp8 => config.enable_vp8(true),
-            Codec::Vp9 => config.enable_vp9(true),
-            Codec::H264 => {
-                config.add_h264(H264_TYPES.0.into(), Some(H264_TYPES.1.into()), true, H264_PROFILE);
-            }
-            Codec::Av1 => config.enable_av1(true),
+/// Enables a codec.
+pub(super) fn enable(config: &mut CodecConfig, codec: Codec) {
+    match codec {
+        Codec::Vp8 => config.enable_vp8(true),
+        Codec::Vp9 => config.enable_vp9(true),
+        Codec::H264 => {
+            config.add_h264(H264_TYPES.0.into(), Some(H264_TYPES.1.into()), true, H264_PROFILE_LEVEL);
         }
+        Codec::Av1 => config.enable_av1(true),
     }
 }
 

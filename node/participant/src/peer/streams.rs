@@ -2,8 +2,8 @@
 //!
 //! str0m gives each layer that is offered an SSRC, and keeps them whatever the answer says. The offer does not name them
 //! ([`without_sources`]): a node that takes no layers would expect three streams where one comes. An answer takes layers by
-//! naming them in `a=rid` lines (RFC 8853 §5.3.2) and by taking the header extension that tells them apart (RFC 8852
-//! §3.1). One that names none gets a single stream without a rid, on the SSRC that was offered for the highest layer.
+//! naming them in `a=rid` lines, which is all that str0m shows of it, and by taking the header extension that tells them apart (RFC 8852
+//! §3.1). One that names none gets a single stream without a rid, on the SSRC that str0m has allotted to the highest layer.
 
 use plenary_protocol::SourceName;
 use str0m::Rtc;
@@ -87,7 +87,7 @@ pub(super) fn merge_refused(rtc: &mut Rtc, mid: Mid) {
     }
 }
 
-/// An offer without `a=ssrc` lines where it has layers, as RFC 8829 §5.2.1 has it: rids tell those apart.
+/// An offer without `a=ssrc` lines where it has layers: rids tell those apart.
 pub(super) fn without_sources(sdp: &str) -> String {
     let sections = sdp.match_indices("m=").map(|(at, _)| at).filter(|at| sdp[..*at].ends_with('\n'));
     let starts: Vec<usize> = std::iter::once(0).chain(sections).collect();

@@ -7,10 +7,10 @@ use plenary_protocol::{
 };
 
 use super::*;
-use crate::Published;
 use crate::echo::{Echo, member};
 use crate::report::SlotKind;
 use crate::source::{Layers, Trace};
+use crate::{Profiles, Published};
 
 const PEER: &str = "192.0.2.1:5000";
 const NODE: &str = "192.0.2.2:6000";
@@ -303,6 +303,14 @@ fn signalling_is_kept_alive() {
     let pings = world.requests.iter().filter(|request| **request == Request::Ping).count();
     assert_eq!(pings, 2);
     assert!(world.report().connected);
+}
+
+#[test]
+fn the_srtp_profile_is_told() {
+    let before = Profiles::so_far();
+    let mut world = World::new(|_| ());
+    world.run(SECOND);
+    assert_eq!(Profiles::so_far().names_since(&before), ["AEAD_AES_256_GCM"]);
 }
 
 #[test]

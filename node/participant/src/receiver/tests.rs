@@ -1,7 +1,7 @@
 //! Sources on one side, a receiver on the other, between them whatever a network does.
 
 use super::*;
-use crate::source::{Codec, Source, Speech, Video};
+use crate::source::{Codec, Layers, Source, Speech, Video};
 
 struct Sent {
     sequence: u64,
@@ -149,4 +149,38 @@ fn sound_is_a_frame_a_packet() {
     let stats = receiver.report(epoch.instant).stats;
     assert_eq!((stats.frames, stats.usable_frames, stats.missing_packets), (90, 90, 10));
     assert_eq!(stats.frames_by_publisher, [(5, 90)].into());
+}
+
+/// So many frames of the lowest layer, then of the highest, which begins with a keyframe or with another frame.
+fn layers(epoch: Epoch, keyframe: bool) -> SlotStats {
+    let video = Video { layers: Layers::Three, ..Video::default() };
+    let mut source = Source::new(3, SourceName::Camera, epoch, epoch.instant, video, Speech::Talking);
+    let mut receiver = receiver(SlotKind::Video, epoch);
+    let mut sequence = 0;
+    for frame in 0..40_u32 {
+        let shown = if frame < 20 { 0 } else { 2 };
+        if frame == 20 && keyframe {
+            source.request_keyframe(Some(2));
+        }
+        let at = source.due();
+        source.capture(at, |piece| {
+            if piece.layer == shown {
+                // The forwarder keeps one line of RTP times.
+                let rtp_time = 3_000 * frame;
+                take(&mut receiver, &Sent { sequence, rtp_time, at, payload: piece.payload.to_vec() }, Duration::ZERO);
+                sequence += 1;
+            }
+        });
+    }
+    receiver.report(source.due()).stats
+}
+
+#[test]
+fn another_layer_is_usable_from_its_keyframe_on() {
+    let epoch = epoch();
+    let stats = layers(epoch, true);
+    assert_eq!((stats.layer, stats.layer_switches, stats.usable_frames), (Some(2), 1, 40));
+    assert_eq!((stats.switches, stats.timestamp_faults), (0, 0));
+    let stats = layers(epoch, false);
+    assert_eq!((stats.layer, stats.layer_switches, stats.usable_frames), (Some(2), 1, 20), "no keyframe, no picture");
 }

@@ -38,7 +38,7 @@ pub(super) fn open(out: &mut Vec<u8>, picture: &Picture, place: Place) {
     header |= if place.is_last() { 0 } else { UNFINISHED };
     out.push(header);
     if let Some(sequence) = sequence {
-        // §4.3: the last of W elements has no length, the others do, in LEB128.
+        // §4.4: the last of W elements has no length, the others do, in LEB128.
         out.push(u8::try_from(sequence.len()).expect("below 128"));
         out.extend_from_slice(&sequence);
     }

@@ -98,7 +98,7 @@ impl Encoding {
             publisher,
             name,
             video,
-            sizes: Sizes::new(video, publisher << 40 | u64::from(layer) << 8 | name as u64),
+            sizes: Sizes::new(video, u64::from(layer) << 8 | name as u64),
             keyframe_wanted: true,
             frame: 0,
             since_keyframe: 0,

@@ -15,6 +15,9 @@ use super::packing::{Payload, Picture, Place};
 use crate::marker::LENGTH;
 
 /// NAL unit types: ITU-T H.264 table 7-1, RFC 6184 table 1.
+/// Constrained baseline, level 3.1 (RFC 6184 §8.1): pictures of up to 1280×720.
+pub(crate) const PROFILE_LEVEL: u32 = 0x42_E01F;
+
 const SLICE: u8 = 1;
 const IDR: u8 = 5;
 const SEI: u8 = 6;
@@ -96,7 +99,7 @@ fn sequence_parameters(picture: &Picture) -> Vec<u8> {
     // In units of two pixels, as 4:2:0 has them.
     let crop = |side: u32| (blocks(side) * 16 - side) / 2;
     let mut bits = BitWriter::default();
-    bits.bits(8, u32::from(REFERRED | SPS)).bits(24, 0x42_E01F);
+    bits.bits(8, u32::from(REFERRED | SPS)).bits(24, PROFILE_LEVEL);
     // Id 0; frame numbers of 4 bits; picture order as decoded; one reference, no gaps.
     bits.exp_golomb(0).exp_golomb(0).exp_golomb(2).exp_golomb(1).bits(1, 0);
     bits.exp_golomb(blocks(width) - 1).exp_golomb(blocks(height) - 1);

@@ -41,7 +41,8 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// All of them, in the order in which they are offered after the one that is sent.
+    /// All of them.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
 }
 
@@ -55,8 +56,8 @@ pub enum Trace {
     /// Lognormal sizes, and every three seconds a keyframe of eight times the mean: the bitrate is that of all frames
     /// together, but for keyframes that are asked for, which come on top. Packets carry up to 1160 bytes.
     LogNormal {
-        /// Equal seeds make equal sizes, source by source and layer by layer, for the same order of people: the low
-        /// 24 bits of a publisher's number are mixed in, so that they do not all grow at the same time.
+        /// Equal seeds make equal sizes, source by source and layer by layer: give each publisher another, or they all
+        /// grow at the same time.
         seed: u64,
     },
 }
@@ -64,7 +65,8 @@ pub enum Trace {
 impl Trace {
     /// Longest payload of a packet, in bytes. Header and extensions are up to 36 more with layers: the RTP packet stays
     /// within 1200, as browsers keep it, and the SRTP tag of 16 comes on top.
-    pub(super) const fn max_payload(self) -> usize {
+    #[must_use]
+    pub const fn max_payload(self) -> usize {
         match self {
             Self::Constant => 1_100,
             Self::LogNormal { .. } => 1_160,

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::network::Path;
 use super::server::Kind;
 use super::workload::Workload;
-use crate::host::Load;
 
 /// Share of its processor that the generator may take.
 const GENERATOR: f64 = 0.85;
@@ -92,10 +91,8 @@ impl Cell {
         self
     }
 
-    /// Nothing was measured.
-    pub(super) fn failed(step: Step, why: String) -> Self {
-        let Load { foreign, stolen, .. } = Load::default();
-        let (delay_p50_ms, delay_p99_ms) = (None, None);
+    /// One in which nothing happened.
+    pub(super) const fn empty(step: Step) -> Self {
         Self {
             step,
             packets: 0,
@@ -103,12 +100,12 @@ impl Cell {
             cpu_ns: 0,
             seconds: 0.0,
             generator: 0.0,
-            foreign,
-            stolen,
-            delay_p50_ms,
-            delay_p99_ms,
+            foreign: 0.0,
+            stolen: 0.0,
+            delay_p50_ms: None,
+            delay_p99_ms: None,
             srtp: Vec::new(),
-            void: vec![why],
+            void: Vec::new(),
         }
     }
 
@@ -152,7 +149,7 @@ mod tests {
     fn cell() -> Cell {
         let who = Who::Server(Kind::Pion);
         let step = Step { workload: Workload::W1, path: Path::Lo, size: 25, leg: 1, who };
-        Cell { packets: 1_000_000, cpu_ns: 8_000_000_000, void: Vec::new(), ..Cell::failed(step, String::new()) }
+        Cell { packets: 1_000_000, cpu_ns: 8_000_000_000, ..Cell::empty(step) }
     }
 
     #[test]

@@ -111,7 +111,7 @@ async fn talk(backend: &impl Backend, client: u64, mut socket: WebSocket) -> Res
                 match backend.offer(Offer { client, meeting: meeting.clone(), sdp, slots }).await {
                     Ok(sdp) => Reply::Answer { sdp },
                     Err(error) => Reply::Error(ProtocolError {
-                        code: ErrorCode::MalformedSdp,
+                        code: ErrorCode::Internal,
                         message: format!("{error:#}"),
                         errors: Vec::new(),
                         retry_after_ms: None,

@@ -1,17 +1,19 @@
 //! The floor: what no forwarder can do with less. Packets of the sizes of a workload are encrypted for each subscriber and
-//! given to the kernel, a frame in one call (UDP segmentation offload); nothing is received, looked up or kept.
+//! given to the kernel, a frame in one call (UDP segmentation offload), 30 times a second; nothing is received, looked up or
+//! kept.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use clap::Args;
 use quinn_udp::{Transmit, UdpSockRef, UdpSocketState};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::workload::{AUDIO_BYTES, AUDIO_EACH_SECOND, FRAMES_EACH_SECOND, Traffic};
+use super::workload::{AUDIO_BYTES, FRAMES_EACH_SECOND, Traffic, sounds_with};
+use crate::clock::now;
 use crate::report::say;
 
 /// RTP header with the extensions that we send.
@@ -64,8 +66,8 @@ impl Floor {
         socket.set_nonblocking(false)?;
         let mut subscribers = Vec::new();
         for number in 0..self.subscribers {
-            let secret = [u8::try_from(number % 251)?; 16];
-            let key = UnboundKey::new(&AES_128_GCM, &secret).map_err(|_| anyhow::anyhow!("a key of 16 bytes"))?;
+            let secret = [u8::try_from(number % 251)?; 32];
+            let key = UnboundKey::new(&AES_256_GCM, &secret).map_err(|_| anyhow::anyhow!("a key of 32 bytes"))?;
             subscribers.push(Subscriber { key: LessSafeKey::new(key), packets: 0 });
         }
         let Self { pictures, kbps, voices, .. } = *self;
@@ -85,9 +87,9 @@ impl Floor {
             packets += count as u64;
             Ok(())
         };
+        let start = now();
         for frame in 0..u64::from(self.seconds) * FRAMES_EACH_SECOND {
-            let sounds =
-                (frame + 1) * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND - frame * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND;
+            let sounds = sounds_with(frame);
             for subscriber in &mut subscribers {
                 for _ in 0..if count > 0 { pictures } else { 0 } {
                     send(subscriber, count, size)?;
@@ -96,6 +98,7 @@ impl Floor {
                     send(subscriber, 1, AUDIO_BYTES)?;
                 }
             }
+            wait_until(start + Duration::from_secs(1) * u32::try_from(frame + 1)? / u32::try_from(FRAMES_EACH_SECOND)?);
         }
         ensure!(packets > 0, "nothing to send");
         let taken = Taken { packets, cpu_ns: u64::try_from((used() - began).as_nanos())? };
@@ -121,6 +124,12 @@ impl Subscriber {
         out.extend_from_slice(tag.as_ref());
         Ok(())
     }
+}
+
+/// As servers get time to rest between frames, and caches to go cold.
+#[expect(clippy::disallowed_methods, reason = "frames are sent at their times")]
+fn wait_until(due: Instant) {
+    std::thread::sleep(due.saturating_duration_since(now()));
 }
 
 /// Processor time of this process.

@@ -3,12 +3,10 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use futures_util::FutureExt;
 use plenary_participant::Video;
 use plenary_participant::load::Plan;
 use serde::Serialize;
@@ -16,15 +14,15 @@ use serde::Serialize;
 use super::network::{Network, Path};
 use super::server::{Kind, Server, Tuning};
 use super::stage::Stage;
+use super::window::Sitting;
+use super::workload::{JOINS, PATIENCE};
 use crate::clock::seconds;
 use crate::host::proportional_memory;
 use crate::journal::Journal;
 use crate::report::{mib, say, tell};
 
-/// Joins a second.
-const JOINS: f64 = 50.0;
-/// How long a join, and then first media, may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Connections in a room.
+const ROOM: u16 = 50;
 /// A picture that costs little time: memory is what counts.
 const BITRATE: u32 = 100_000;
 
@@ -34,8 +32,8 @@ pub(crate) struct Memory {
     /// Where raw results go.
     #[arg(long, default_value = ".run/bench")]
     folder: PathBuf,
-    /// Connections.
-    #[arg(long, value_delimiter = ',', default_value = "50,200,500")]
+    /// Connections, in rooms of fifty.
+    #[arg(long, value_delimiter = ',', default_value = "50,200,350,500")]
     sizes: Vec<u16>,
     /// Servers.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Plenary, Kind::Plain, Kind::Pion, Kind::Janus])]
@@ -74,9 +72,16 @@ struct Cell {
 
 impl Memory {
     pub(crate) fn run(&self) -> Result<()> {
-        ensure!(self.sizes.len() >= 2, "--sizes: a slope needs two sizes at least");
+        let mut sizes = self.sizes.clone();
+        sizes.sort_unstable();
+        sizes.dedup();
+        ensure!(
+            sizes.len() >= 2 && sizes.len() == self.sizes.len(),
+            "--sizes: a slope needs two different sizes at least"
+        );
+        ensure!(sizes.iter().all(|size| *size > 0 && size % ROOM == 0), "--sizes: rooms have {ROOM} connections each");
         ensure!(self.rounds > 0, "--rounds: at least 1");
-        let stage = Stage::set()?;
+        let stage = Stage::set(Network::enter)?;
         let mut journal = Journal::new(&self.folder, &format!("memory-{}-{}.jsonl", seconds(), std::process::id()))?;
         let mut cells = Vec::new();
         for round in 0..self.rounds {
@@ -87,7 +92,7 @@ impl Memory {
                         servers.reverse();
                     }
                     for server in servers {
-                        let measured = stage.runtime.block_on(self.measure(server, state, size, &stage.network));
+                        let measured = stage.run(self.measure(server, state, size, &stage.network))?;
                         let (pss, void) = match measured {
                             Ok(pss) => (pss, None),
                             Err(error) => (0, Some(format!("{error:#}"))),
@@ -109,13 +114,14 @@ impl Memory {
     async fn measure(&self, kind: Kind, state: State, size: u16, network: &Network) -> Result<u64> {
         let server = Server::start(kind, Path::Veth, network, &self.tuning).await?;
         // Janus connects nobody who neither publishes nor has somebody to watch.
-        let publishers = if state == State::Idle { size } else { 1 };
+        let publishers = if state == State::Idle { ROOM } else { 1 };
         let plan = Plan {
             nodes: vec![server.url.clone()],
             user_token: None,
-            rooms: 1,
+            rooms: (size / ROOM).into(),
             publishers: publishers.into(),
-            subscribers: usize::from(size - publishers),
+            subscribers: usize::from(ROOM - publishers),
+            spare: 0,
             joins_per_second: JOINS,
             hold: Duration::ZERO,
             video: Some(Video { bitrate: BITRATE, ..Video::default() }),
@@ -125,15 +131,9 @@ impl Memory {
             silent: state == State::Idle,
             deadline: PATIENCE,
         };
-        let mut never = pin!(std::future::pending::<()>().fuse());
-        let crowd = plan.gather(&mut never).await?;
-        let present = crowd.present();
-        tokio::time::sleep(Duration::from_secs(self.settle)).await;
-        let pss = proportional_memory(server.pid)?;
-        let (summary, _) = crowd.leave().await;
-        server.stop().await?;
-        let why = summary.each.iter().find_map(|person| person.failure.as_deref()).unwrap_or_default();
-        ensure!(present == usize::from(size), "{present} of {size} have joined: {why}");
+        let sitting = Sitting::begin(server, &plan, Duration::from_secs(self.settle)).await?;
+        let pss = proportional_memory(sitting.server.pid)?;
+        sitting.end().await?;
         Ok(pss)
     }
 

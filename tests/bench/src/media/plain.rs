@@ -29,6 +29,10 @@ use crate::report::say;
 const ORDERS: usize = 1024;
 /// The longest wait for a datagram, so that orders are seen.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
+/// A publisher is asked for a keyframe no more often, as in that example.
+const KEYFRAMES_APART: Duration = Duration::from_secs(1);
+/// Bytes that wait in each direction.
+const SOCKET_BUFFER: usize = 4 << 20;
 /// str0m's `chat` example reads so much at most.
 const DATAGRAM: usize = 2000;
 
@@ -66,6 +70,10 @@ impl Plain {
     pub(crate) fn run(&self) -> Result<()> {
         plenary::prepare_process();
         let socket = UdpSocket::bind((self.listen, 0))?;
+        // As large as the others': the one thing that its example leaves to whoever runs it.
+        let sized = socket2::SockRef::from(&socket);
+        sized.set_recv_buffer_size(SOCKET_BUFFER)?;
+        sized.set_send_buffer_size(SOCKET_BUFFER)?;
         let (orders, received) = sync_channel(ORDERS);
         let address = socket.local_addr()?;
         let media = std::thread::Builder::new().name("sfu".to_owned());
@@ -83,14 +91,15 @@ impl Plain {
 struct Client {
     meeting: String,
     rtc: Rtc,
-    slots: Vec<String>,
+    slots: Vec<(Mid, MediaKind)>,
+    /// When it was asked for a keyframe last.
+    asked: Option<Instant>,
 }
 
 impl Client {
     /// The slot of this number among those of a kind.
     fn slot(&self, kind: MediaKind, number: usize) -> Option<Mid> {
-        let of_kind = |mid: &Mid| self.rtc.media(*mid).is_some_and(|media| media.kind() == kind);
-        self.slots.iter().map(|mid| Mid::from(mid.as_str())).filter(of_kind).nth(number)
+        self.slots.iter().filter(|(_, of)| *of == kind).nth(number).map(|(mid, _)| *mid)
     }
 
     /// A slot shows one publisher for as long as it lives, so that sequence numbers can stay as they are.
@@ -173,7 +182,9 @@ impl Sfu {
             .build(now());
         rtc.add_local_candidate(Candidate::host(self.address, "udp")?);
         let answer = rtc.sdp_api().accept_offer(SdpOffer::from_sdp_string(&sdp)?)?;
-        self.clients.insert(client, Client { meeting, rtc, slots });
+        let named = slots.iter().map(|mid| Mid::from(mid.as_str()));
+        let slots = named.filter_map(|mid| Some((mid, rtc.media(mid)?.kind()))).collect();
+        self.clients.insert(client, Client { meeting, rtc, slots, asked: None });
         Ok(answer.to_sdp_string())
     }
 
@@ -245,11 +256,20 @@ impl Sfu {
 
     /// Has everyone else's pictures begin anew.
     fn ask_for_keyframes(&mut self, wants: u64) {
+        let at = now();
+        let Some(meeting) = self.clients.get(&wants).map(|client| client.meeting.clone()) else { return };
         for ((from, ssrc), (_, kind)) in &self.streams {
             let Some(client) = self.clients.get_mut(from).filter(|_| *from != wants && *kind == MediaKind::Video)
             else {
                 continue;
             };
+            if client.meeting != meeting {
+                continue;
+            }
+            if client.asked.is_some_and(|asked| at.saturating_duration_since(asked) < KEYFRAMES_APART) {
+                continue;
+            }
+            client.asked = Some(at);
             if let Some(stream) = client.rtc.direct_api().stream_rx(ssrc) {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }

@@ -82,7 +82,7 @@ mod tests {
     fn each_workload_and_path_gets_a_plot_with_all_names() {
         let cell = |size, kind| {
             let step = Step { workload: Workload::W3, path: Path::Lo, size, leg: 0, who: Who::Server(kind) };
-            Cell { packets: 10, cpu_ns: u64::from(size), void: Vec::new(), ..Cell::failed(step, String::new()) }
+            Cell { packets: 10, cpu_ns: u64::from(size), ..Cell::empty(step) }
         };
         let cells = [20, 50].map(|size| [cell(size, Kind::Plenary), cell(size, Kind::Pion)]).concat();
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,13 +1,14 @@
 //! A server under test: a process on processor 0, in a control group of its own.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path as FilePath, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
@@ -18,6 +19,7 @@ use super::door::{self, Backend};
 use super::janus::Janus;
 use super::network::{Network, Path};
 use super::pion::Pion;
+use super::window::Served;
 use crate::cgroup::Account;
 use crate::system::until_serving;
 
@@ -95,15 +97,15 @@ pub(crate) struct Server {
     account: Account,
     /// Ours, where it has none of its own.
     _door: JoinSet<Result<()>>,
-    _folder: Option<Folder>,
+    _folder: TempDir,
 }
 
 impl Server {
     /// Starts one and waits until it serves.
     pub(crate) async fn start(kind: Kind, path: Path, network: &Network, tuning: &Tuning) -> Result<Self> {
-        let address = Network::address(path).to_string();
+        let address = network.address(path).to_string();
         let this = std::env::current_exe()?.display().to_string();
-        let mut folder = None;
+        let folder = tempfile::Builder::new().prefix("plenary-bench-").tempdir()?;
         let program = match kind {
             Kind::Plenary => {
                 vec![this, "plenary".into(), "dev".into(), "--port".into(), "0".into(), "--bind".into(), address]
@@ -111,8 +113,8 @@ impl Server {
             Kind::Plain => vec![this, "plain".into(), "--listen".into(), address],
             Kind::Pion => vec![tuning.pion.display().to_string(), "--listen".into(), address],
             Kind::Janus => {
-                let made = folder.insert(Folder::new(&address, tuning)?);
-                vec!["janus".into(), "-F".into(), made.0.display().to_string()]
+                configure_janus(folder.path(), &address, tuning)?;
+                vec!["janus".into(), "-F".into(), folder.path().display().to_string()]
             }
         };
         let account = Account::new()?;
@@ -124,28 +126,32 @@ impl Server {
             Kind::Plenary | Kind::Plain => format!("http://{}", announced(kind, stdout, &mut door).await?),
             Kind::Pion => {
                 let backend = Pion::connect(announced(kind, stdout, &mut door).await?).await?;
-                open(&mut door, path, backend).await?
+                open(&mut door, network.people(path), backend).await?
             }
             Kind::Janus => {
                 read_on(stdout, &mut door);
-                let at = SocketAddr::new(Network::address(path), JANUS_PORT);
+                let at = SocketAddr::new(network.address(path), JANUS_PORT);
                 tokio::select! {
                     serving = timeout(PATIENCE, until_serving(at, "/janus/info", "janus.plugin.videoroom")) => serving??,
                     ended = child.wait() => bail!("{kind} ended before it served: {}", ended?),
                 }
-                open(&mut door, path, Janus::connect(at, tuning.janus_helpers).await?).await?
+                open(&mut door, network.people(path), Janus::connect(at, tuning.janus_helpers).await?).await?
             }
         };
         Ok(Self { url, pid, child, account, _door: door, _folder: folder })
     }
+}
 
-    /// Processor time of all its threads so far, in nanoseconds.
-    pub(crate) fn cpu_nanos(&self) -> Result<u64> {
+impl Served for Server {
+    fn pids(&self) -> Vec<u32> {
+        vec![self.pid]
+    }
+
+    fn cpu_nanos(&self) -> Result<u64> {
         self.account.nanos()
     }
 
-    /// Ends it.
-    pub(crate) async fn stop(mut self) -> Result<()> {
+    async fn stop(mut self) -> Result<()> {
         self.child.start_kill()?;
         timeout(PATIENCE, self.child.wait()).await.context("it does not end")??;
         Ok(())
@@ -185,8 +191,8 @@ fn read_on(stdout: tokio::process::ChildStdout, tasks: &mut JoinSet<Result<()>>)
 
 /// Opens our door to a server that does not speak as we do, at people's end of the path: where they find the door is where
 /// their media leaves from.
-async fn open(door: &mut JoinSet<Result<()>>, path: Path, backend: impl Backend) -> Result<String> {
-    let listener = TcpListener::bind((Network::people(path), 0)).await?;
+async fn open(door: &mut JoinSet<Result<()>>, at: IpAddr, backend: impl Backend) -> Result<String> {
+    let listener = TcpListener::bind((at, 0)).await?;
     let url = format!("http://{}", listener.local_addr()?);
     door.spawn(door::serve(listener, backend));
     Ok(url)
@@ -205,29 +211,17 @@ pub(crate) async fn answer(arguments: &[String], path: Path, network: &Network) 
 fn command(program: &[String], path: Path, network: &Network, account: &Account) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", r#"echo $$ >"$0" && exec "$@""#]).arg(account.processes());
-    command.args(network.prefix(path)).args(["taskset", "-c", "0"]).args(program);
+    // It ends with this process, however that ends.
+    command.args(network.prefix(path)).args(["setpriv", "--pdeathsig", "KILL", "taskset", "-c", "0"]).args(program);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-/// A configuration folder. It is removed with this.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(address: &str, tuning: &Tuning) -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("plenary-bench-janus-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        let made = Self(folder);
-        for (name, text) in JANUS {
-            let text = text.replace("@ADDRESS@", address).replace("@LOOPS@", &tuning.janus_loops.to_string());
-            std::fs::write(made.0.join(name), text.replace("@FOLDER@", &made.0.display().to_string()))?;
-        }
-        Ok(made)
+/// Writes Janus's configuration.
+fn configure_janus(folder: &FilePath, address: &str, tuning: &Tuning) -> Result<()> {
+    for (name, text) in JANUS {
+        let text = text.replace("@ADDRESS@", address).replace("@LOOPS@", &tuning.janus_loops.to_string());
+        std::fs::write(folder.join(name), text.replace("@FOLDER@", &folder.display().to_string()))?;
     }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _: std::io::Result<()> = std::fs::remove_dir_all::<&FilePath>(&self.0);
-    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path as FilePath, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use super::cell::{Cell, Who};
@@ -15,6 +15,7 @@ use super::plot;
 use super::server::Kind;
 use super::spread::{Interval, interval};
 use super::workload::Workload;
+use crate::host::Conditions;
 use crate::report::{median, say, tell};
 
 /// Prints the tables of runs of `media` again; of two runs, how far their ratios are apart.
@@ -23,7 +24,7 @@ pub(crate) struct Report {
     /// Files of raw results.
     #[arg(required = true, num_args = 1..)]
     runs: Vec<PathBuf>,
-    /// Draws µs a packet over sizes into this folder, an SVG for each workload and path.
+    /// Draws µs a packet over sizes into this folder, an SVG for each workload and path of the first run.
     #[arg(long)]
     plots: Option<PathBuf>,
 }
@@ -38,9 +39,8 @@ impl Report {
         if let [first, second] = &runs[..] {
             say(Difference { first, second });
         }
-        if let Some(folder) = &self.plots {
-            let all: Vec<Cell> = runs.into_iter().flatten().collect();
-            for path in plot::draw(&Table::new(&all), folder)? {
+        if let (Some(folder), [first, ..]) = (&self.plots, &runs[..]) {
+            for path in plot::draw(&Table::new(first), folder)? {
                 tell(path.display());
             }
         }
@@ -54,9 +54,11 @@ pub(super) fn read(path: &FilePath) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let at = || format!("{}, line {}", path.display(), number + 1);
-        cells.push(serde_json::from_str(&line?).with_context(|| format!("{} is no measurement of `media`", at()))?);
+        let line = line?;
+        if serde_json::from_str::<Conditions>(&line).is_err() {
+            cells.push(serde_json::from_str(&line).with_context(|| format!("{} is no measurement of `media`", at()))?);
+        }
     }
-    ensure!(!cells.is_empty(), "{} has no measurements", path.display());
     Ok(cells)
 }
 
@@ -92,9 +94,13 @@ impl<'c> Table<'c> {
         all.fold((0, 0), |(all, void), cell| (all + 1, void + usize::from(cell.is_void())))
     }
 
-    /// Each measurement that counts, in µs a packet.
-    fn costs(&self, of: Row) -> Vec<f64> {
-        self.good(of).map(Cell::micros).collect()
+    /// µs a packet of two rows in each leg in which both count.
+    fn pairs(&self, one: Row, other: Row) -> Vec<(f64, f64)> {
+        let pair = |cell: &'c Cell| {
+            let of_same_leg = self.good(other).find(|other| other.step.leg == cell.step.leg)?;
+            Some((cell.micros(), of_same_leg.micros()))
+        };
+        self.good(one).filter_map(pair).collect()
     }
 
     pub(super) fn middle(&self, of: Row, figure: impl Fn(&Cell) -> f64) -> Option<f64> {
@@ -104,7 +110,7 @@ impl<'c> Table<'c> {
     /// Plenary's cost beside that of `of`.
     fn ratio(&self, of: Row) -> Option<Interval> {
         let ours = Row { who: Who::Server(Kind::Plenary), ..of };
-        interval(&self.costs(ours), &self.costs(of)).filter(|_| of != ours)
+        interval(&self.pairs(ours, of)).filter(|_| of != ours)
     }
 
     fn write_row(&self, f: &mut fmt::Formatter<'_>, of: Row) -> fmt::Result {
@@ -114,13 +120,13 @@ impl<'c> Table<'c> {
         };
         let (count, void) = self.count(of);
         let ratio = self.ratio(of).map_or_else(String::new, |ratio| ratio.to_string());
-        let mut srtp: Vec<&str> = self.good(of).flat_map(|cell| &cell.srtp).map(String::as_str).collect();
-        srtp.dedup();
+        let srtp: BTreeSet<&str> = self.good(of).flat_map(|cell| &cell.srtp).map(String::as_str).collect();
+        let srtp: Vec<&str> = srtp.into_iter().collect();
         #[expect(clippy::cast_precision_loss, reason = "packets of a minute")]
         let rate = |cell: &Cell| cell.packets as f64 / cell.seconds;
         writeln!(
             f,
-            "| {} | {} | {} | {ratio} | {} | {} / {} | {} | {} | {count} | {void} |",
+            "| {} | {} | {} | {ratio} | {} | {} / {} | {} | {} | {} | {void} |",
             of.size,
             of.who.name(),
             figure(2, &Cell::micros),
@@ -128,7 +134,8 @@ impl<'c> Table<'c> {
             figure(1, &|cell| cell.delay_p50_ms.unwrap_or(f64::NAN)),
             figure(1, &|cell| cell.delay_p99_ms.unwrap_or(f64::NAN)),
             figure(0, &|cell| cell.generator * 100.0),
-            srtp.first().copied().unwrap_or_default(),
+            srtp.join(" "),
+            count - void,
         )
     }
 }
@@ -192,7 +199,7 @@ mod tests {
     fn cell(who: Who, leg: u32, micros: u64) -> Cell {
         let step = Step { workload: Workload::W1, path: Path::Veth, size: 25, leg, who };
         let (packets, cpu_ns) = (1_000, micros * 1_000_000);
-        Cell { packets, cpu_ns, seconds: 1.0, void: Vec::new(), ..Cell::failed(step, String::new()) }
+        Cell { packets, cpu_ns, seconds: 1.0, ..Cell::empty(step) }
     }
 
     fn run(ours: u64, theirs: u64) -> Vec<Cell> {

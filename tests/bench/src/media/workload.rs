@@ -1,4 +1,5 @@
-//! What servers are given to do: workloads W1 to W3 of the goals, the same for all of them.
+//! What servers are given to do, the same for all of them: workloads W1 to W3, as far as Plenary can do them. It forwards one
+//! layer of a picture, and three voices to each.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,14 +17,14 @@ pub(super) const AUDIO_EACH_SECOND: u64 = 50;
 pub(super) const AUDIO_BYTES: usize = 70;
 /// Pictures a second.
 pub(super) const FRAMES_EACH_SECOND: u64 = 30;
-/// Bytes of a picture in one packet at most: what `plenary_participant` makes of it.
-const PACKET_BYTES: usize = 1084;
 /// Sizes of pictures: lognormal, a keyframe of eight times the mean every three seconds, the same in every run.
 const TRACE: Trace = Trace::LogNormal { seed: 7 };
 /// Joins a second.
-const JOINS: f64 = 50.0;
+pub(super) const JOINS: f64 = 50.0;
 /// How long a join, and then first media, may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long people and server may take to settle before something is measured.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 /// People in a room of W2.
 const ROOM: u16 = 4;
 /// Who speaks in W3.
@@ -58,9 +59,14 @@ impl Traffic {
     /// Packets of a frame, and the bytes of each.
     pub(super) fn frame(self) -> (usize, usize) {
         let bytes = usize::try_from(u64::from(self.kbps) * 125 / FRAMES_EACH_SECOND).unwrap_or(usize::MAX);
-        let count = bytes.div_ceil(PACKET_BYTES);
+        let count = bytes.div_ceil(TRACE.max_payload());
         (count, bytes.checked_div(count).unwrap_or(0))
     }
+}
+
+/// Opus frames of one voice that come with a frame of a picture.
+pub(super) const fn sounds_with(frame: u64) -> u64 {
+    (frame + 1) * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND - frame * AUDIO_EACH_SECOND / FRAMES_EACH_SECOND
 }
 
 impl Workload {
@@ -78,6 +84,14 @@ impl Workload {
             (Self::W3, true) => &[20, 50, 100, 200],
         };
         if path == Path::Lo && !full { &all[all.len() - 1..] } else { all }
+    }
+
+    /// A size that leaves every server time to spare.
+    pub(super) const fn middle_size(self) -> u16 {
+        match self {
+            Self::W1 | Self::W3 => 100,
+            Self::W2 => 10,
+        }
     }
 
     /// What its sizes count.
@@ -127,6 +141,7 @@ impl Workload {
             rooms: rooms.into(),
             publishers: publishers.into(),
             subscribers: subscribers.into(),
+            spare: 0,
             joins_per_second: JOINS,
             hold: Duration::ZERO,
             video: (pictures > 0).then(|| Video { bitrate: kbps * 1000, trace: TRACE, ..Video::default() }),
@@ -154,8 +169,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_cut_as_the_participant_cuts_it() {
+    fn the_mean_frame_is_cut_into_equal_packets() {
         let of = |kbps| Traffic { pictures: 1, kbps, voices: 0 }.frame();
+        // 6,250 and 2,083 bytes.
         assert_eq!([1500, 500, 0].map(of), [(6, 1041), (2, 1041), (0, 0)]);
     }
 
