@@ -9,7 +9,7 @@ use str0m::change::SdpOffer;
 use str0m::format::CodecExtra;
 use str0m::media::{KeyframeRequestKind, MediaData, MediaKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{Extension, ExtensionMap, RtpWrite};
+use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, IceConnectionState, Rtc, RtcConfig};
 
 use crate::peer::config;
@@ -62,19 +62,9 @@ impl Echo {
         Self::with(now, address, config)
     }
 
-    /// One that has never heard of simulcast, and knows the header extension all the same.
+    /// One that has never heard of simulcast.
     pub(crate) fn without_simulcast(now: Instant, address: SocketAddr) -> Self {
         Self { ignored: &["a=simulcast", "a=rid:"], ..Self::new(now, address) }
-    }
-
-    /// One that has heard of simulcast, and not of the header extension that tells its layers apart.
-    pub(crate) fn without_rids(now: Instant, address: SocketAddr) -> Self {
-        let mut extensions = ExtensionMap::empty();
-        extensions.set(1, Extension::AudioLevel);
-        extensions.set(3, Extension::TransportSequenceNumber);
-        extensions.set(4, Extension::RtpMid);
-        let config = config(&Codec::ALL).set_extension_map(extensions);
-        Self::with(now, address, config)
     }
 
     pub(crate) fn answer(&mut self, request: &Request) -> Reply {

@@ -2,13 +2,13 @@
 //!
 //! str0m gives each layer that is offered an SSRC, and keeps them whatever the answer says. The offer does not name them
 //! ([`without_sources`]): a node that takes no layers would expect three streams where one comes. An answer takes layers by
-//! naming them in `a=rid` lines, which is all that str0m shows of it, and by taking the header extension that tells them apart (RFC 8852
-//! §3.1). One that names none gets a single stream without a rid, on the SSRC that str0m has allotted to the highest layer.
+//! naming them in `a=rid` lines, which is all that str0m shows of it. One that names none gets a single stream without a
+//! rid (RFC 8852 §3.1), on the SSRC that str0m has allotted to the highest layer.
 
 use plenary_protocol::SourceName;
 use str0m::Rtc;
 use str0m::media::{Media, MediaKind, Mid, Pt, Rid, Rids, Simulcast, SimulcastLayer};
-use str0m::rtp::{Extension, Ssrc};
+use str0m::rtp::Ssrc;
 
 use super::codecs;
 use crate::source::{Layers, Video};
@@ -61,9 +61,6 @@ pub(super) fn find(rtc: &mut Rtc, mid: Mid, publisher: u64, name: SourceName, vi
 /// The layers that the answer takes, with their places among ours.
 fn taken(media: &Media) -> Vec<(usize, Rid)> {
     let Rids::Specific(named) = media.rids_tx() else { return Vec::new() };
-    if media.remote_extmap().id_of(Extension::RtpStreamId).is_none() {
-        return Vec::new();
-    }
     let rids = Layers::RIDS.into_iter().map(Rid::from).enumerate();
     rids.filter(|(_, rid)| named.contains(rid)).collect()
 }

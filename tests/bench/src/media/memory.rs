@@ -15,7 +15,7 @@ use super::network::{Network, Path};
 use super::server::{Kind, Server, Tuning};
 use super::stage::Stage;
 use super::window::Sitting;
-use super::workload::{JOINS, PATIENCE};
+use super::workload::{JOINS, PATIENCE, TRACE};
 use crate::clock::seconds;
 use crate::host::proportional_memory;
 use crate::journal::Journal;
@@ -124,7 +124,7 @@ impl Memory {
             spare: 0,
             joins_per_second: JOINS,
             hold: Duration::ZERO,
-            video: Some(Video { bitrate: BITRATE, ..Video::default() }),
+            video: Some(Video { bitrate: BITRATE, trace: TRACE, ..Video::default() }),
             pictures: 1,
             voices: 1,
             apart: true,

@@ -18,7 +18,7 @@ pub(super) const AUDIO_BYTES: usize = 70;
 /// Pictures a second.
 pub(super) const FRAMES_EACH_SECOND: u64 = 30;
 /// Sizes of pictures: lognormal, a keyframe of eight times the mean every three seconds, the same in every run.
-const TRACE: Trace = Trace::LogNormal { seed: 7 };
+pub(super) const TRACE: Trace = Trace::LogNormal { seed: 7 };
 /// Joins a second.
 pub(super) const JOINS: f64 = 50.0;
 /// How long a join, and then first media, may take.
