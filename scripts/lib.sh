@@ -140,6 +140,6 @@ copy_of_tree() {
 # plant NAME FOLDER: a regression of tests/count/planted in a copy of the tree.
 plant() {
   local patch=$ROOT/tests/count/planted/$1.patch
-  [ -f "$patch" ] || die "there is no planted '$1' (of $(cd "$ROOT/tests/count/planted" && echo *.patch))"
+  [ -f "$patch" ] || die "there is no planted '$1' (of $(cd "$ROOT/tests/count/planted" && basename -s .patch -- * | paste -sd' '))"
   patch --quiet -p1 -d "$2" <"$patch" || die "$patch does not apply; write it anew"
 }

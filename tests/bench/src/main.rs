@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measures Plenary.
 #[derive(Debug, Parser)]
-#[command(name = "plenary-bench", version)]
+#[command(name = "plenary-bench", bin_name = "scripts/bench", version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

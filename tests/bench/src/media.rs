@@ -62,7 +62,7 @@ use crate::journal::Journal;
 use crate::report::{say, tell};
 
 /// How often a void measurement is made again.
-const REPEATS: u32 = 1;
+const REPEATS: usize = 1;
 
 /// Compares what a delivered packet costs.
 #[derive(Debug, Args)]
@@ -70,10 +70,10 @@ pub(crate) struct Media {
     /// Where raw results go.
     #[arg(long, default_value = ".run/bench")]
     folder: PathBuf,
-    /// Workloads.
+    /// Workloads, separated by commas; W4, W5 and W6 are `memory`, `join` and `relay`.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Workload::ALL)]
     workloads: Vec<Workload>,
-    /// Servers; Plenary is compared with the others.
+    /// Servers, separated by commas; Plenary is compared with the others. Janus is not measured on lo.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Kind::Plenary, Kind::Plain, Kind::Pion, Kind::Janus])]
     servers: Vec<Kind>,
     /// Ways between people and servers.
@@ -100,10 +100,17 @@ pub(crate) struct Media {
 
 impl Media {
     pub(crate) fn run(&self) -> Result<()> {
-        ensure!(self.rounds != Some(0) && self.seconds != Some(0), "--rounds, --seconds: at least 1");
+        ensure!(self.rounds != Some(0), "--rounds: at least 1");
+        ensure!(self.seconds != Some(0), "--seconds: at least 1");
         let stage = Stage::set(Network::enter)?;
         let (mut journal, mut cells) = self.journal()?;
-        let steps: Vec<Step> = self.steps().filter(|step| cells.iter().all(|cell| cell.step != *step)).collect();
+        tell(format!("raw results: {}; --resume goes on with them", journal.path().display()));
+        // A void measurement is made again, and not for ever.
+        let done = |step: &Step| {
+            let tries: Vec<&Cell> = cells.iter().filter(|cell| cell.step == *step).collect();
+            tries.len() > REPEATS || tries.iter().any(|cell| !cell.is_void())
+        };
+        let steps: Vec<Step> = self.steps().filter(|step| !done(step)).collect();
         tell(format!(
             "{} measurements, about {} minutes",
             steps.len(),
@@ -125,7 +132,6 @@ impl Media {
             }
         }
         say(Table::new(&cells));
-        tell(format!("raw results: {}", journal.path().display()));
         Ok(())
     }
 

@@ -77,9 +77,12 @@ impl Memory {
         sizes.dedup();
         ensure!(
             sizes.len() >= 2 && sizes.len() == self.sizes.len(),
-            "--sizes: a slope needs two different sizes at least"
+            "--sizes: a slope needs two sizes at least, each named once"
         );
-        ensure!(sizes.iter().all(|size| *size > 0 && size % ROOM == 0), "--sizes: rooms have {ROOM} connections each");
+        ensure!(
+            sizes.iter().all(|size| *size > 0 && size % ROOM == 0),
+            "--sizes: multiples of {ROOM}, such as 50,200: rooms have so many connections each"
+        );
         ensure!(self.rounds > 0, "--rounds: at least 1");
         let stage = Stage::set(Network::enter)?;
         let mut journal = Journal::new(&self.folder, &format!("memory-{}-{}.jsonl", seconds(), std::process::id()))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path as FilePath, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use plotters::prelude::*;
 
 use super::cell::{Cell, Who};
@@ -19,7 +19,7 @@ type Line = (Who, Vec<(f64, f64)>);
 
 /// Draws each workload and path of the table that has a figure into the folder; the files.
 pub(super) fn draw(table: &Table<'_>, folder: &FilePath) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder).with_context(|| format!("--plots {}", folder.display()))?;
     let rows = table.rows();
     let places: BTreeSet<(Workload, Path)> = rows.iter().map(|row| (row.workload, row.path)).collect();
     let mut files = Vec::new();

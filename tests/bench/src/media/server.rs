@@ -40,9 +40,9 @@ const JANUS: [(&str, &str); 3] = [
 pub(crate) enum Kind {
     /// A whole node, with nothing turned off.
     Plenary,
-    /// [`super::Plain`].
+    /// An SFU on str0m that optimises nothing, one thread.
     Plain,
-    /// `tests/bench/peers/pion`.
+    /// An SFU on Pion 3.1.56.
     Pion,
     /// Debian's Janus with VideoRoom.
     Janus,

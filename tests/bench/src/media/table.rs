@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path as FilePath, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::cell::{Cell, Who};
@@ -36,8 +36,10 @@ impl Report {
             tell(path.display());
             say(Table::new(cells));
         }
-        if let [first, second] = &runs[..] {
-            say(Difference { first, second });
+        match &runs[..] {
+            [first, second] => say(Difference { first, second }),
+            [_] => {}
+            _ => tell("two runs are compared; of more, each is printed"),
         }
         if let (Some(folder), [first, ..]) = (&self.plots, &runs[..]) {
             for path in plot::draw(&Table::new(first), folder)? {
@@ -51,12 +53,15 @@ impl Report {
 /// The measurements in a file of raw results.
 pub(super) fn read(path: &FilePath) -> Result<Vec<Cell>> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
+    ensure!(file.metadata()?.is_file(), "{} is no file of raw results", path.display());
     let mut cells = Vec::new();
     for (number, line) in BufReader::new(file).lines().enumerate() {
         let at = || format!("{}, line {}", path.display(), number + 1);
-        let line = line?;
+        let line = line.with_context(at)?;
         if serde_json::from_str::<Conditions>(&line).is_err() {
-            cells.push(serde_json::from_str(&line).with_context(|| format!("{} is no measurement of `media`", at()))?);
+            cells.push(serde_json::from_str(&line).with_context(|| {
+                format!("{} is no measurement of `scripts/bench media`, which is what is read", at())
+            })?);
         }
     }
     Ok(cells)
@@ -174,6 +179,9 @@ impl fmt::Display for Difference<'_> {
         writeln!(f, "\nratios of both runs\n")?;
         writeln!(f, "| workload | path | size | Plenary / | first | second | apart | intervals |")?;
         writeln!(f, "|---|---|---:|---|---:|---:|---:|---|")?;
+        if first.rows().is_disjoint(&second.rows()) {
+            return writeln!(f, "they have no workload, path and size in common");
+        }
         for row in first.rows() {
             let (Some(one), Some(other)) = (first.ratio(row), second.ratio(row)) else { continue };
             let Row { workload, path, size, who } = row;
