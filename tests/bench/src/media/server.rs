@@ -108,7 +108,10 @@ impl Server {
         let folder = tempfile::Builder::new().prefix("plenary-bench-").tempdir()?;
         let program = match kind {
             Kind::Plenary => {
-                vec![this, "plenary".into(), "dev".into(), "--port".into(), "0".into(), "--bind".into(), address]
+                // It is killed in the end, and would leave a folder of its own.
+                let data = folder.path().join("data").display().to_string();
+                let words = [&this, "plenary", "dev", "--port", "0", "--bind", &address, "--data", &data];
+                words.map(str::to_owned).into()
             }
             Kind::Plain => vec![this, "plain".into(), "--listen".into(), address],
             Kind::Pion => vec![tuning.pion.display().to_string(), "--listen".into(), address],
