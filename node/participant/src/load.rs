@@ -219,9 +219,7 @@ impl Plan {
         }
         let mut waiting = JoinSet::new();
         for (number, (place, one)) in places.iter().zip(everyone).enumerate() {
-            let others = self.others(place, self.publishers) > 0;
-            let (sound, pictures, deadline) =
-                (others && self.voices > 0, others && self.pictures_seen() > 0, self.deadline);
+            let ((sound, pictures), deadline) = (self.waits_for(place), self.deadline);
             waiting.spawn(async move {
                 let one = match one {
                     Ok(present) => sees(present, sound, pictures, deadline).await,
@@ -259,6 +257,12 @@ impl Plan {
             (true, false) => publishers.saturating_sub(1),
             (true, true) => 0,
         }
+    }
+
+    /// Whether sound, and pictures, have to come to someone.
+    fn waits_for(&self, place: &Place) -> (bool, bool) {
+        let others = self.others(place, self.publishers) > 0;
+        (others && self.voices > 0, others && self.pictures_seen() > 0)
     }
 
     /// When the join of this number begins.
@@ -341,8 +345,7 @@ impl Crowd {
         let (plan, node) = (&self.plan, self.plan.nodes[0].clone());
         let place = Place { room: 0, seat: 0, node, name: "newcomer".to_owned(), publishes: false, alone: false };
         let present = join(plan.options(&place, &self.meetings[0])).await?;
-        let others = plan.others(&place, plan.publishers) > 0;
-        let (sound, pictures) = (others && plan.voices > 0, others && plan.pictures_seen() > 0);
+        let (sound, pictures) = plan.waits_for(&place);
         let Present { participant, before } = sees(present, sound, pictures, plan.deadline).await?;
         Ok(place.got(&participant.leave().await, before, 0))
     }

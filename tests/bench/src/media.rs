@@ -8,6 +8,8 @@
 //! Cost is the processor time of all of the server's threads over a time, divided by the packets that subscribers received
 //! meanwhile. A measurement is void when the people had no time to spare, packets were lost, or others took part of the
 //! processors ([`cell`]).
+//!
+//! On the same [`stage`], with the same servers and people: [`memory`] (W4), [`join`] (W5), [`relay`] (W6), and [`profile`].
 
 mod cell;
 mod door;

@@ -1,4 +1,4 @@
-//! The little that is read off an offer's text beside str0m, and what is put into it.
+//! The little that is read off an offer's text beside str0m, what is put into it, and what is taken out.
 //!
 //! str0m keeps its parsed description to itself, so the m-lines' mids, kinds and directions are read here, to check
 //! what the client says about them. Stream ids are put in: see [`with_stream_ids`].
